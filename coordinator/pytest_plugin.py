@@ -1,0 +1,1 @@
+"""Fixtures that give a user's own integration tests a running devnet."""
