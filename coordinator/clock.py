@@ -1,0 +1,22 @@
+"""The host's clock, the only place that reads it."""
+
+import asyncio
+import time
+
+__all__ = ["HostClock"]
+
+
+class HostClock:
+    """Implements `coordinator.runner.Clock` on the machine's own time."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    async def sleep_until(self, due_ms: int | None, changed: asyncio.Event) -> None:
+        """Return when ``due_ms`` is reached (None: never) or ``changed`` is set."""
+        timeout_s = None if due_ms is None else max(0, due_ms - self.now_ms()) / 1000
+        try:
+            await asyncio.wait_for(changed.wait(), timeout_s)
+        except TimeoutError:
+            return

@@ -1,0 +1,316 @@
+"""The one loop: sagas come in as ids, are folded, and are driven whenever something concerns them.
+
+A saga is looked at when its chain's follower saw a block that touches it or reached a height it
+waits for, when a time it waits for has come, or when somebody asks. Between these moments it costs
+a few objects in memory: no thread, no task, no call to a node.
+"""
+
+import asyncio
+import heapq
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from adapters.base import Adapter, BlockEvent, ChainClock
+from coordinator.claims import Claims
+from coordinator.errors import JournalBroken, JournalError
+from coordinator.journal.base import Journal, Record
+from coordinator.saga import Now, SagaState, fold, has_open_claims
+from coordinator.saga.table import ENDS
+
+__all__ = ["Channel", "Clock", "Live", "Revealable", "Runner", "Secrets", "Settings"]
+
+
+class Clock(Protocol):
+    """Host time, as an argument so that tests can own it."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+
+    async def sleep_until(self, due_ms: int | None, changed: asyncio.Event) -> None:
+        """Return when ``due_ms`` is reached (None: never) or ``changed`` is set."""
+
+
+class Revealable(Protocol):
+    """A value that only an explicit call lets out."""
+
+    def reveal(self) -> bytes:
+        """Return the bytes."""
+
+
+class Secrets(Protocol):
+    """Preimages of holds, derived and never stored (R9); see `coordinator.signers.holds`."""
+
+    def preimage(self, *, saga: str, step: str, generation: int) -> Revealable:
+        """Return the 32-byte preimage, wrapped so that it can not be printed by accident."""
+
+    def hashlock(self, *, saga: str, step: str, generation: int) -> str:
+        """Return the SHA-256 of the preimage as 64 hex digits."""
+
+
+class Channel(Protocol):
+    """Where preimages go after their reveal: ``secret`` (asked for) or ``file``."""
+
+    def __call__(
+        self, saga: str, step: str, deliver: str, preimage: bytes, facts: Mapping[str, Any]
+    ) -> None:
+        """Put the preimage on the channel ``deliver``; doing it again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How patient a process is; none of it changes what may be sent."""
+
+    #: stored bytes are sent again when a block is overdue by this factor of slow blocks.
+    resend_slow_blocks: int = 3
+    resend_ms_min: int = 5_000
+    retry_ms_min: int = 250
+    retry_ms_max: int = 60_000
+    #: how soon a request of another process (rollback, verdict) is noticed.
+    journal_poll_ms: int = 500
+
+
+@dataclass(slots=True)
+class Live:
+    """What one process remembers of a saga beside its fold; losing it loses no safety."""
+
+    state: SagaState
+    keys: frozenset[str] = frozenset()
+    #: (step, direction) → (number of attempts they were worked out for, keys).
+    effort_keys: dict[tuple[str, str], tuple[int, frozenset[str]]] = field(default_factory=dict)
+    #: (step, direction) → (tries, not before ms) after a failed act.
+    retries: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    #: (step, direction) → host ms at which its newest bytes were last sent by this process.
+    sent_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    delivered: set[str] = field(default_factory=set)
+    covered: set[str] = field(default_factory=set)
+    #: a reorganisation touched it: finished efforts are looked at again, once.
+    recheck: bool = False
+    task: asyncio.Task[None] | None = None
+    dirty: bool = False
+
+
+class Runner:
+    """Drives the sagas that are handed to it until they have ended.
+
+    Args:
+        journal: the only memory that counts.
+        adapters: open adapters by chain name.
+        observer: called with every record this process appended, after it is durable.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        adapters: Mapping[str, Adapter],
+        secrets: Secrets,
+        clock: Clock,
+        instance: str,
+        deliver: Channel,
+        observer: Callable[[SagaState, Record], None] | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.journal = journal
+        self.adapters = adapters
+        self.secrets = secrets
+        self.clock = clock
+        self.instance = instance
+        self.deliver = deliver
+        self.observer = observer
+        self.settings = settings or Settings()
+        self.claims = {chain: Claims(journal, chain) for chain in adapters}
+        self.live: dict[str, Live] = {}
+        self._chains: dict[str, ChainClock] = {}
+        self._by_key: dict[str, set[str]] = defaultdict(set)
+        self._heights: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        self._times: list[tuple[int, str]] = []
+        self._times_changed = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._background: list[asyncio.Task[None]] = []
+
+    # ------------------------------------------------------------ life
+
+    async def run(self, sagas: AsyncIterator[str]) -> None:
+        """Drive every saga that ``sagas`` names until the iterator and all of them have ended.
+
+        Raises:
+            JournalBroken: the journal failed; nothing new was sent after that.
+            WrongChain: a node turned out to serve another chain.
+        """
+        self._background = [
+            asyncio.create_task(self._follow(chain), name=f"follow {chain}")
+            for chain in self.adapters
+        ]
+        self._background.append(asyncio.create_task(self._watch_times(), name="times"))
+        self._background.append(asyncio.create_task(self._watch_journal(), name="journal"))
+        feeder = asyncio.create_task(self._feed(sagas), name="feed")
+        self._background.append(feeder)
+        try:
+            feeder.add_done_callback(lambda _: self._idle.set())
+            while self._failure is None and not (feeder.done() and not self._busy()):
+                self._idle.clear()
+                await self._idle.wait()
+            if self._failure is not None:
+                raise self._failure
+            feeder.result()
+        finally:
+            await self._stop()
+
+    def _busy(self) -> bool:
+        """Whether a saga here has not ended; one that only frees a claim keeps nobody waiting."""
+        return any(live.state.state not in ENDS for live in self.live.values())
+
+    async def _stop(self) -> None:
+        tasks = [*self._background, *(live.task for live in self.live.values() if live.task)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def fail(self, error: BaseException) -> None:
+        """Stop the whole runner: what it relied on is gone."""
+        if self._failure is None:
+            self._failure = error
+        self._idle.set()
+
+    async def _feed(self, sagas: AsyncIterator[str]) -> None:
+        try:
+            async for saga in sagas:
+                self.take(saga)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - ends the runner with its reason
+            self.fail(error)
+
+    def take(self, saga: str) -> None:
+        """Fold ``saga`` from the journal and start to drive it."""
+        if saga in self.live:
+            self.wake(saga)
+            return
+        self.live[saga] = Live(state=fold(self.journal.read(f"saga:{saga}")))
+        self.wake(saga)
+
+    def refold(self, saga: str) -> None:
+        """Another process appended: this process's fold starts again from the journal."""
+        live = self.live[saga]
+        live.state = fold(self.journal.read(f"saga:{saga}"))
+
+    def release(self, saga: str) -> None:
+        """The saga has ended, or another process drives it: forget it."""
+        live = self.live.pop(saga, None)
+        if live is not None:
+            for key in live.keys:
+                self._by_key[key].discard(saga)
+                if not self._by_key[key]:
+                    del self._by_key[key]
+        self._idle.set()
+
+    # ------------------------------------------------------------ waking
+
+    def wake(self, saga: str) -> None:
+        """Let ``saga`` have a turn soon; any number of calls make one turn."""
+        live = self.live.get(saga)
+        if live is None:
+            return
+        live.dirty = True
+        if live.task is None:
+            live.task = asyncio.create_task(self._drive(saga, live), name=f"saga {saga}")
+
+    async def _drive(self, saga: str, live: Live) -> None:
+        from coordinator.turn import Turn
+
+        try:
+            while live.dirty and self._failure is None:
+                live.dirty = False
+                await Turn(self, saga, live).take()
+                if live.state.state in ENDS and not live.dirty:
+                    if not has_open_claims(live.state):
+                        self.release(saga)
+                        return
+                    self._idle.set()
+        except asyncio.CancelledError:
+            raise
+        except JournalBroken as error:
+            self.fail(error)
+        except BaseException as error:  # noqa: BLE001 - a bug must end the process, not hide
+            self.fail(error)
+        finally:
+            live.task = None
+
+    def wake_at(self, saga: str, due_ms: int) -> None:
+        """Let ``saga`` have a turn when host time reaches ``due_ms``."""
+        heapq.heappush(self._times, (due_ms, saga))
+        if self._times[0] == (due_ms, saga):
+            self._times_changed.set()
+
+    def wake_at_height(self, saga: str, chain: str, height: int) -> None:
+        """Let ``saga`` have a turn when ``chain`` has been read up to ``height``."""
+        heapq.heappush(self._heights[chain], (height, saga))
+
+    def watch(self, saga: str, keys: frozenset[str]) -> None:
+        """Let ``saga`` have a turn whenever a block touches one of ``keys``."""
+        live = self.live[saga]
+        if keys == live.keys:
+            return
+        for key in live.keys - keys:
+            self._by_key[key].discard(saga)
+        for key in keys - live.keys:
+            self._by_key[key].add(saga)
+        live.keys = keys
+
+    async def _watch_times(self) -> None:
+        while True:
+            self._times_changed.clear()
+            due_ms = self._times[0][0] if self._times else None
+            await self.clock.sleep_until(due_ms, self._times_changed)
+            now_ms = self.clock.now_ms()
+            while self._times and self._times[0][0] <= now_ms:
+                self.wake(heapq.heappop(self._times)[1])
+
+    async def _watch_journal(self) -> None:
+        """Notice what other processes append to sagas that are driven here."""
+        never = asyncio.Event()
+        position = self.journal.last_position()
+        while True:
+            try:
+                for at, stream, seq in self.journal.tail(position):
+                    position = at
+                    live = self.live.get(stream.removeprefix("saga:"))
+                    if live is not None and seq > live.state.seq and live.task is None:
+                        self.refold(live.state.saga)
+                        self.wake(live.state.saga)
+            except JournalError as error:
+                self.fail(error)
+                return
+            await self.clock.sleep_until(self.clock.now_ms() + self.settings.journal_poll_ms, never)
+
+    # ------------------------------------------------------------ chains
+
+    def now(self) -> Now:
+        """Host time and every chain's own."""
+        return Now(self.clock.now_ms(), self._chains)
+
+    async def _follow(self, chain: str) -> None:
+        adapter = self.adapters[chain]
+        self._chains = {**self._chains, chain: adapter.clock()}
+        try:
+            async for event in adapter.follow(adapter.clock().height):
+                self._saw(chain, event)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a chain that can not be followed ends us
+            self.fail(error)
+
+    def _saw(self, chain: str, event: BlockEvent) -> None:
+        self._chains = {**self._chains, chain: event.clock}
+        for key in event.touched:
+            for saga in tuple(self._by_key.get(key, ())):
+                live = self.live.get(saga)
+                if live is not None:
+                    live.recheck = live.recheck or event.reorganised
+                self.wake(saga)
+        heights = self._heights[chain]
+        while heights and heights[0][0] <= event.clock.height:
+            self.wake(heapq.heappop(heights)[1])

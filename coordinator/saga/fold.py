@@ -1,0 +1,292 @@
+"""``apply``: the state after one more record. Pure; the table decides what is allowed."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from coordinator.journal.base import Record
+from coordinator.saga.state import AttemptRef, Effort, SagaState, Step
+from coordinator.saga.table import INTENTS, LIVE, PHASES, SAGA
+
+__all__ = ["IllegalRecord", "apply", "fold"]
+
+#: Records that say nothing about progress: a stuck saga stays stuck under them.
+_NO_PROGRESS: Final = frozenset({"stuck", "paused", "unpaused", "taken_over", "asked"})
+
+
+class IllegalRecord(Exception):
+    """The table has no entry for this record in this state; the state is unchanged.
+
+    From the engine's own appends this is a bug; from a stored journal it is damage.
+    """
+
+
+def fold(records: Iterable[Record]) -> SagaState:
+    """Return the state after ``records``, which must begin with ``started``."""
+    state: SagaState | None = None
+    for record in records:
+        state = apply(state, record)
+    if state is None:
+        raise IllegalRecord("a saga's stream is empty")
+    return state
+
+
+def apply(state: SagaState | None, record: Record) -> SagaState:
+    """Return the state after ``record``.
+
+    Raises:
+        IllegalRecord: the record may not follow this state.
+    """
+    if state is None:
+        if record.kind != "started" or record.seq != 1:
+            raise IllegalRecord(f"a saga begins with started, not {record.kind} {record.seq}")
+        return _started(record)
+    if record.seq != state.seq + 1:
+        raise IllegalRecord(f"record {record.seq} can not follow record {state.seq}")
+    handler = _HANDLERS.get(record.kind)
+    if handler is None:
+        raise IllegalRecord(f"{record.kind} is not a record of a saga")
+    new = state.copied()
+    handler(new, record)
+    new.seq = record.seq
+    new.updated_ms = record.at_ms
+    if record.kind not in _NO_PROGRESS:
+        new.stuck = None
+    return new
+
+
+def _started(record: Record) -> SagaState:
+    data = record.data
+    plan = data["plan"]
+    return SagaState(
+        saga=data["saga"],
+        plan=plan,
+        steps=_steps(plan),
+        key=data["key"],
+        digest=data["digest"],
+        deadline_s=data["deadline_s"],
+        expiries=data["expiries"],
+        clocks=data["clocks"],
+        started_ms=record.at_ms,
+        seq=record.seq,
+        updated_ms=record.at_ms,
+    )
+
+
+def _steps(plan: Mapping[str, Any]) -> tuple[Step, ...]:
+    return tuple(
+        Step(
+            id=raw["id"],
+            index=index,
+            chain=raw["chain"],
+            action=raw["action"],
+            effect_class=raw["class"],
+            confirm=raw["confirm"],
+            undo=raw["undo"],
+            kill=tuple(raw["kill"]),
+            reveals=raw["reveals"],
+            deliver=raw["deliver"],
+            unique_by=raw["unique_by"],
+            wait_final=raw["await"] == "final",
+            undo_ms=raw["undo_ms"],
+            confirm_ms=raw["confirm_ms"],
+            fee_asset=raw["fee_asset"],
+            text=raw["text"],
+            confirm_text=raw["confirm_text"],
+            undo_text=raw["undo_text"],
+        )
+        for index, raw in enumerate(plan["steps"])
+    )
+
+
+def _move(state: SagaState, record: Record, refined: str) -> None:
+    after = SAGA.get((state.state, refined))
+    if after is None:
+        raise IllegalRecord(f"{refined} may not follow {state.state} (record {record.seq})")
+    state.state = after
+
+
+def _decided(state: SagaState, record: Record) -> None:
+    _move(state, record, f"decided:{record.data['decision']}")
+    state.cause = record.data["cause"]
+
+
+def _closed(state: SagaState, record: Record) -> None:
+    if record.data["records"] != record.seq:
+        raise IllegalRecord(f"closed counts {record.data['records']} records, not {record.seq}")
+    _move(state, record, f"closed:{record.data['state']}")
+
+
+def _reopened(state: SagaState, record: Record) -> None:
+    _move(state, record, "reopened")
+
+
+def _effort(state: SagaState, record: Record, kind: str, direction: str | None = None) -> Effort:
+    """Return a fresh copy of the effort the record is about, in its new phase."""
+    step = record.data["step"]
+    key = (step, direction or record.data["dir"])
+    old = state.efforts.get(key)
+    if old is None:
+        state.step(step)
+        old = Effort()
+    phase = PHASES.get((old.phase, kind))
+    if phase is None:
+        raise IllegalRecord(
+            f"{kind} may not follow {old.phase} ({key[1]} of step {step}, record {record.seq})"
+        )
+    new = old.copied()
+    new.phase = phase
+    new.updated_ms = record.at_ms
+    state.efforts = {**state.efforts, key: new}
+    return new
+
+
+def _refused(state: SagaState, record: Record) -> None:
+    effort = _effort(state, record, "refused", "forward")
+    effort.reason = record.data["reason"]
+
+
+def _intent(state: SagaState, record: Record) -> None:
+    data = record.data
+    purpose = data["purpose"]
+    if purpose not in INTENTS.get((state.state, data["dir"]), ()):
+        raise IllegalRecord(f"no {purpose} of {data['dir']} while {state.state}")
+    before = state.effort(data["step"], data["dir"])
+    effort = _effort(state, record, "intent" if purpose == "effect" else "intent:kill")
+    expected = before.generation + (before.phase == "not_done" and purpose == "effect")
+    if data["gen"] != expected:
+        raise IllegalRecord(f"generation {data['gen']} where {expected} is next")
+    effort.generation = data["gen"]
+    effort.attempts = (
+        *before.attempts,
+        AttemptRef(
+            tx_id=data["tx"],
+            purpose=purpose,
+            generation=data["gen"],
+            claim=tuple((resource, value) for resource, value in data["claim"]),
+            since=data["since"],
+            fee=data["fee"],
+            facts=data["facts"],
+        ),
+    )
+    effort.until_s = data["until_s"]
+    effort.hashlock = data.get("hashlock", effort.hashlock)
+
+
+def _reveal(state: SagaState, record: Record) -> None:
+    if state.state != "confirming":
+        raise IllegalRecord(f"no reveal while {state.state}")
+    effort = _effort(state, record, "reveal", "confirm")
+    effort.revealed = True
+    effort.hashlock = record.data["hashlock"]
+    effort.until_s = record.data["until_s"]
+
+
+def _included(state: SagaState, record: Record) -> None:
+    effort = _effort(state, record, "included")
+    _found(effort, record)
+    effort.until_s = record.data["until_s"]
+
+
+def _done(state: SagaState, record: Record) -> None:
+    effort = _effort(state, record, "done")
+    _found(effort, record)
+    _pay(state, record)
+
+
+def _found(effort: Effort, record: Record) -> None:
+    data = record.data
+    effort.tx, effort.block, effort.height = data["tx"], data["block"], data["height"]
+    effort.facts = data["facts"]
+    effort.executed_ms = effort.executed_ms or record.at_ms
+
+
+def _pay(state: SagaState, record: Record) -> None:
+    """Add what a final transaction of ours cost; ``withdrawn`` takes nothing back here."""
+    fee = int(record.data["facts"].get("fee", "0"))
+    if fee:
+        asset = state.step(record.data["step"]).fee_asset
+        state.fees = {**state.fees, asset: state.fees.get(asset, 0) + fee}
+
+
+def _orphaned(state: SagaState, record: Record) -> None:
+    _forget(_effort(state, record, "orphaned"))
+
+
+def _withdrawn(state: SagaState, record: Record) -> None:
+    before = state.effort(record.data["step"], record.data["dir"])
+    fee = int(before.facts.get("fee", "0"))
+    effort = _effort(state, record, "withdrawn")
+    if fee:
+        asset = state.step(record.data["step"]).fee_asset
+        state.fees = {**state.fees, asset: state.fees.get(asset, 0) - fee}
+    _forget(effort)
+
+
+def _forget(effort: Effort) -> None:
+    effort.tx = effort.block = effort.reason = None
+    effort.height, effort.facts, effort.executed_ms = 0, {}, 0
+
+
+def _not_done(state: SagaState, record: Record) -> None:
+    data = record.data
+    effort = _effort(state, record, "not_done")
+    effort.tx, effort.block, effort.height = data["tx"], data["block"], data["height"]
+    effort.reason, effort.facts = data["reason"], data["facts"]
+    effort.claim_open = data["claim_open"]
+    _pay(state, record)
+
+
+def _verdict(state: SagaState, record: Record) -> None:
+    data = record.data
+    state.verdicts = (*state.verdicts, data)
+    if data["verdict"] == "write_off":
+        _effort(state, record, "verdict:write_off")
+
+
+def _asked(state: SagaState, record: Record) -> None:
+    _must_live(state, record)
+    state.asked = record.data
+
+
+def _stuck(state: SagaState, record: Record) -> None:
+    state.stuck = record.data
+
+
+def _paused(state: SagaState, record: Record) -> None:
+    _must_live(state, record)
+    state.paused = True
+
+
+def _unpaused(state: SagaState, record: Record) -> None:
+    _must_live(state, record)
+    state.paused = False
+
+
+def _taken_over(_state: SagaState, _record: Record) -> None:
+    """Another process goes on; the fold is the same for every process."""
+
+
+def _must_live(state: SagaState, record: Record) -> None:
+    if state.state not in LIVE:
+        raise IllegalRecord(f"{record.kind} may not follow {state.state}")
+
+
+_HANDLERS: Final[dict[str, Callable[[SagaState, Record], None]]] = {
+    "refused": _refused,
+    "intent": _intent,
+    "reveal": _reveal,
+    "included": _included,
+    "orphaned": _orphaned,
+    "done": _done,
+    "not_done": _not_done,
+    "withdrawn": _withdrawn,
+    "decided": _decided,
+    "asked": _asked,
+    "verdict": _verdict,
+    "stuck": _stuck,
+    "paused": _paused,
+    "unpaused": _unpaused,
+    "taken_over": _taken_over,
+    "reopened": _reopened,
+    "closed": _closed,
+}

@@ -1,0 +1,125 @@
+"""``judge``: which records an observation of the chain calls for. Pure.
+
+The effect comes first, whoever caused it; then what became of the attempts; a silence of the chain
+changes nothing but what an earlier block had shown.
+"""
+
+from typing import Any
+
+from adapters.base import Observation
+from coordinator.journal.base import Entry
+from coordinator.saga.state import SagaState, Step
+
+__all__ = ["judge"]
+
+
+def judge(
+    state: SagaState,
+    step: Step,
+    direction: str,
+    seen: Observation,
+    *,
+    at_ms: int,
+    until_s: int,
+) -> tuple[Entry, ...]:
+    """Return the records that ``seen`` adds to the saga, none if it adds nothing.
+
+    Args:
+        at_ms: host time of the observation, for the undo record.
+        until_s: when an included effect should be final; passing it alarms.
+    """
+    effort = state.effort(step.id, direction)
+    if effort.phase in ("idle", "written_off"):
+        return ()
+    about = {"step": step.id, "dir": direction}
+    if seen.found is not None:
+        return _found(state, step, direction, seen, about, at_ms, until_s)
+    if seen.consumed is not None and seen.consumed.final:
+        return _consumed(state, step, direction, seen, about)
+    if effort.phase == "included":
+        return (_orphaned(about, effort.tx, effort.block, effort.height),)
+    if effort.phase == "done":
+        return (_withdrawn(about, "done", "the chain does not show it any more"),)
+    if effort.phase == "not_done" and effort.attempts and seen.consumed is None:
+        return (_withdrawn(about, "not_done", "what ended it is gone from the chain"),)
+    return ()
+
+
+def _found(
+    state: SagaState,
+    step: Step,
+    direction: str,
+    seen: Observation,
+    about: dict[str, Any],
+    at_ms: int,
+    until_s: int,
+) -> tuple[Entry, ...]:
+    found = seen.found
+    assert found is not None
+    effort = state.effort(step.id, direction)
+    same = effort.block == found.block_hash and effort.tx == found.tx_id
+    before: tuple[Entry, ...] = ()
+    if effort.phase == "done":
+        if same:
+            return ()
+        before = (_withdrawn(about, "done", "it is in another block now"),)
+    elif effort.phase == "not_done":
+        before = (_withdrawn(about, "not_done", "the effect is there after all"),)
+    elif effort.phase == "included" and same and not found.final:
+        return ()
+    data: dict[str, Any] = {
+        **about,
+        "tx": found.tx_id,
+        "block": found.block_hash,
+        "height": found.height,
+        "facts": dict(found.facts),
+    }
+    if not found.final:
+        return (*before, Entry("included", {**data, "until_s": until_s}))
+    data["gen"] = effort.generation
+    if direction == "undo":
+        data |= {
+            "executed_ms": state.effort(step.id, "forward").executed_ms,
+            "undone_ms": at_ms,
+            "reason": "atomicity_failure",
+            "cause": dict(state.cause or {}),
+            "result": "undone",
+        }
+    return (*before, Entry("done", data))
+
+
+def _consumed(
+    state: SagaState, step: Step, direction: str, seen: Observation, about: dict[str, Any]
+) -> tuple[Entry, ...]:
+    consumed = seen.consumed
+    assert consumed is not None
+    effort = state.effort(step.id, direction)
+    before: tuple[Entry, ...] = ()
+    if effort.phase == "not_done":
+        if not effort.attempts or effort.claim_open == consumed.claim_open:
+            return ()
+    elif effort.phase == "done":
+        before = (_withdrawn(about, "done", "something else took its place"),)
+    elif effort.phase == "included":
+        before = (_orphaned(about, effort.tx, effort.block, effort.height),)
+    data = {
+        **about,
+        "gen": effort.generation,
+        "tx": consumed.tx_id,
+        "block": consumed.block_hash,
+        "height": consumed.height,
+        "reason": consumed.reason
+        if "detail" not in consumed.facts
+        else f"{consumed.reason}: {consumed.facts['detail']}",
+        "facts": dict(consumed.facts),
+        "claim_open": consumed.claim_open,
+    }
+    return (*before, Entry("not_done", data))
+
+
+def _orphaned(about: dict[str, Any], tx: str | None, block: str | None, height: int) -> Entry:
+    return Entry("orphaned", {**about, "tx": tx, "block": block, "height": height})
+
+
+def _withdrawn(about: dict[str, Any], was: str, why: str) -> Entry:
+    return Entry("withdrawn", {**about, "was": was, "why": why})

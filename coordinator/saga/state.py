@@ -1,0 +1,194 @@
+"""The state of a saga: values that `coordinator.saga.fold` derives from records, and nothing else.
+
+States are never changed in place: a fold returns a new one that shares what did not change.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Literal
+
+from proofs import canonical
+
+__all__ = [
+    "AttemptRef",
+    "Direction",
+    "Effort",
+    "SagaState",
+    "Step",
+    "operation_id",
+    "saga_id32",
+]
+
+
+Direction = Literal["forward", "confirm", "undo"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the plan fixed for one step; see ``started`` in coordinator/README.md."""
+
+    id: str
+    index: int
+    chain: str
+    action: Mapping[str, Any]
+    effect_class: str
+    confirm: bool
+    undo: bool
+    kill: tuple[str, ...]
+    reveals: bool
+    deliver: str | None
+    unique_by: str
+    wait_final: bool
+    undo_ms: int
+    confirm_ms: int
+    fee_asset: str
+    text: str
+    confirm_text: str
+    undo_text: str
+
+    @property
+    def forward(self) -> bool:
+        """Whether the step acts before the decision; retriable steps act only after it."""
+        return self.effect_class != "retriable"
+
+    @property
+    def pivot(self) -> bool:
+        """Whether the effect can not be taken back."""
+        return self.effect_class == "pivot"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRef:
+    """An intent as the fold keeps it; its bytes are in the journal under ``tx_id``."""
+
+    tx_id: str
+    purpose: str
+    generation: int
+    claim: tuple[tuple[str, int], ...]
+    since: int
+    fee: Mapping[str, Any]
+    facts: Mapping[str, Any]
+
+
+@dataclass
+class Effort:
+    """One step in one direction."""
+
+    phase: str = "idle"
+    generation: int = 1
+    attempts: tuple[AttemptRef, ...] = ()
+    #: SHA-256 of the hold's preimage, from the forward intent.
+    hashlock: str | None = None
+    revealed: bool = False
+    tx: str | None = None
+    block: str | None = None
+    height: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    #: when the effect was first seen in a block, by the record's own time.
+    executed_ms: int = 0
+    #: the last record about this effort.
+    updated_ms: int = 0
+    reason: str | None = None
+    claim_open: bool = False
+    until_s: int = 0
+
+    @property
+    def killing(self) -> bool:
+        """A burn or tombstone of the present generation is durable."""
+        return any(
+            attempt.generation == self.generation and attempt.purpose != "effect"
+            for attempt in self.attempts
+        )
+
+    def copied(self) -> "Effort":
+        """Return a new effort that shares every part with this one; for the fold alone."""
+        new = object.__new__(Effort)
+        new.__dict__.update(self.__dict__)
+        return new
+
+    def has(self, purpose: str) -> bool:
+        """Whether the present generation holds an attempt of ``purpose``."""
+        return any(
+            attempt.generation == self.generation and attempt.purpose == purpose
+            for attempt in self.attempts
+        )
+
+
+_IDLE = Effort()
+
+
+@dataclass
+class SagaState:
+    """The fold of a saga's stream."""
+
+    saga: str
+    plan: Mapping[str, Any]
+    steps: tuple[Step, ...]
+    key: str
+    digest: str
+    deadline_s: int
+    expiries: Mapping[str, Mapping[str, int]]
+    clocks: Mapping[str, Mapping[str, int]]
+    started_ms: int
+    state: str = "running"
+    seq: int = 0
+    updated_ms: int = 0
+    efforts: dict[tuple[str, str], Effort] = field(default_factory=dict)
+    paused: bool = False
+    stuck: Mapping[str, Any] | None = None
+    asked: Mapping[str, Any] | None = None
+    cause: Mapping[str, Any] | None = None
+    verdicts: tuple[Mapping[str, Any], ...] = ()
+    fees: Mapping[str, int] = field(default_factory=dict)
+
+    def effort(self, step: str, direction: str) -> Effort:
+        """Return the effort, an idle one if it has no record yet."""
+        return self.efforts.get((step, direction), _IDLE)
+
+    def step(self, name: str) -> Step:
+        """Return the step called ``name``; KeyError if the plan has none."""
+        for step in self.steps:
+            if step.id == name:
+                return step
+        raise KeyError(name)
+
+    @property
+    def name(self) -> str:
+        """The plan's name."""
+        return str(self.plan["name"])
+
+    @property
+    def pivot(self) -> Step | None:
+        """The plan's point of no return, if it has one."""
+        for step in self.steps:
+            if step.pivot:
+                return step
+        return None
+
+    def verdict(self, kind: str, step: str) -> Mapping[str, Any] | None:
+        """Return the newest operator verdict of ``kind`` on ``step``."""
+        verdict: Mapping[str, Any]
+        for verdict in reversed(self.verdicts):
+            if verdict["verdict"] == kind and verdict["step"] == step:
+                return verdict
+        return None
+
+    def copied(self) -> "SagaState":
+        """Return a new state that shares every part with this one; for the fold alone."""
+        new = object.__new__(SagaState)
+        new.__dict__.update(self.__dict__)
+        return new
+
+
+@lru_cache(maxsize=1 << 14)
+def operation_id(saga: str, step: str) -> str:
+    """The 32 bytes (hex) that name a step on chain, in every direction and generation."""
+    return canonical.digest({"op": 1, "saga": saga, "step": step})
+
+
+@lru_cache(maxsize=1 << 12)
+def saga_id32(saga: str) -> str:
+    """The 32 bytes (hex) that stand for the saga itself on chain."""
+    return hashlib.sha256(b"saga:" + saga.encode("ascii")).hexdigest()

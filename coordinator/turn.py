@@ -1,0 +1,519 @@
+"""One turn of one saga: look at the chains, decide, prepare, make durable, send.
+
+The order inside a turn is the promise of the whole product: nothing is sent that is not already a
+durable intent (R1), and nothing is decided that the fold does not show.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from adapters.base import Attempt, Prepared, Purpose, Task
+from adapters.errors import Ambiguous, Rejected, Transient
+from coordinator.claims import Scope
+from coordinator.errors import ClaimTaken, Fenced
+from coordinator.journal.base import Entry, Raw, Record
+from coordinator.saga import (
+    Act,
+    Append,
+    Decision,
+    Deliver,
+    Effort,
+    SagaState,
+    Send,
+    Step,
+    Wait,
+    apply,
+    decide,
+    judge,
+    operation_id,
+    saga_id32,
+)
+from coordinator.saga.overdue import overdue, stuck_entry
+from coordinator.saga.table import ENDS
+
+if TYPE_CHECKING:
+    from coordinator.runner import Live, Runner
+
+__all__ = ["Turn"]
+
+_ALARM_S_MIN: Final = 60
+#: A contract's deadline for a forward effect that is made again after the commit.
+_REPAIR_S: Final = 24 * 3600
+Direction = Literal["forward", "confirm", "undo"]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """What a turn is about to make durable, and what to send once it is."""
+
+    entries: list[Entry] = field(default_factory=list)
+    raws: list[Raw] = field(default_factory=list)
+    scopes: list[tuple[Scope, tuple[tuple[str, int], ...]]] = field(default_factory=list)
+    sends: list[tuple[Step, Direction, Prepared]] = field(default_factory=list)
+
+    def drop(self) -> None:
+        for scope, _ in self.scopes:
+            scope.drop()
+
+
+class Turn:
+    """A single use object: ``await Turn(runner, saga, live).take()``."""
+
+    def __init__(self, runner: "Runner", saga: str, live: "Live") -> None:
+        self._runner = runner
+        self._saga = saga
+        self._live = live
+        #: the fold including what this turn has drafted and not yet made durable.
+        self._state: SagaState = live.state
+        self._draft = _Draft()
+
+    async def take(self) -> None:
+        """Do whatever can be done now; whatever is left has a wake-up when this returns."""
+        try:
+            await self._look()
+            await self._go()
+        except (Fenced, ClaimTaken) as lost:
+            if isinstance(lost, ClaimTaken):
+                self._runner.claims[lost.chain].reload()
+            self._runner.refold(self._saga)
+            self._live.dirty = True
+        self._register()
+
+    # ------------------------------------------------------------ looking
+
+    async def _look(self) -> None:
+        """Draft the records that the chains' present view calls for.
+
+        A chain that is away adds nothing; the rest of the saga goes on without it.
+        """
+        recheck, self._live.recheck = self._live.recheck, False
+        for (name, direction), effort in tuple(self._state.efforts.items()):
+            if not _open(effort) and not (recheck and effort.attempts):
+                continue
+            step = self._state.step(name)
+            try:
+                entries = await self._observe(step, direction, effort)
+            except Transient:
+                self._live.recheck = self._live.recheck or recheck
+                self._back_off(("look", step.chain))
+                continue
+            self._live.retries.pop(("look", step.chain), None)
+            self._add(entries)
+
+    async def _observe(self, step: Step, direction: str, effort: Effort) -> tuple[Entry, ...]:
+        adapter = self._runner.adapters[step.chain]
+        attempts = _attempts(effort)
+        if step.chain not in self._live.covered:
+            await adapter.cover(_since(self._state, step.chain))
+            self._live.covered.add(step.chain)
+        task = self._task(step, direction)
+        seen = await adapter.observe(task, attempts)
+        now_ms = self._runner.clock.now_ms()
+        blocks = self._finality_blocks(step)
+        return judge(
+            self._state,
+            step,
+            direction,
+            seen,
+            at_ms=now_ms,
+            until_s=self._alarm_s(step, blocks + 2),
+        )
+
+    def _add(self, entries: Sequence[Entry]) -> None:
+        """Draft ``entries`` and fold them ahead of their commit."""
+        at_ms = self._runner.clock.now_ms()
+        for entry in entries:
+            timed = Entry(entry.kind, entry.data, at_ms)
+            self._draft.entries.append(timed)
+            self._state = apply(
+                self._state,
+                Record(0, "", self._state.seq + 1, timed.kind, 1, at_ms, timed.data, "", "", b""),
+            )
+
+    # ------------------------------------------------------------ deciding and acting
+
+    async def _go(self) -> None:
+        """Decide and act until nothing is left but waiting."""
+        for _ in range(len(self._state.steps) * 4 + 8):
+            decision = self._decide()
+            acts = [
+                command
+                for command in decision.commands
+                if isinstance(command, Act) and self._due(command)
+            ]
+            if self._state is not self._live.state:
+                # A confirm that carries the preimage is signed only after its reveal is durable.
+                acts = [act for act in acts if act.direction != "confirm" or not act.step.reveals]
+            await self._prepare_all(acts)
+            sends = self._draft.sends
+            progressed = await self._flush()
+            for step, direction, prepared in sends:
+                await self._send(step, direction, prepared.tx_id, prepared.raw)
+            if not progressed:
+                for command in decision.commands:
+                    await self._repeat(command)
+                await self._alarm(decision)
+                return
+            if self._live.state.state in ENDS:
+                return
+            if sends:
+                # What was sent may be in a block already; a wake-up is then on its way.
+                return
+
+    def _decide(self) -> Decision:
+        """Fold pure appends ahead until the decision holds none."""
+        now = self._runner.now()
+        decision = decide(self._state, now)
+        while True:
+            appends = [command for command in decision.commands if isinstance(command, Append)]
+            if not appends:
+                return decision
+            for append in appends:
+                self._add(append.entries)
+            decision = decide(self._state, now)
+
+    async def _prepare_all(self, acts: Sequence[Act]) -> None:
+        """Prepare side by side; what is drafted already does not wait for a slow node."""
+        if not acts:
+            return
+        if len(acts) == 1 and not self._draft.entries:
+            self._take_in(await self._prepare(acts[0]))
+            return
+        tasks = [asyncio.create_task(self._prepare(act)) for act in acts]
+        await asyncio.sleep(0)
+        if self._draft.entries and not all(task.done() for task in tasks):
+            try:
+                await self._flush()
+            except BaseException:
+                for result in await asyncio.gather(*tasks, return_exceptions=True):
+                    if isinstance(result, _Draft):
+                        result.drop()
+                raise
+        for draft in await asyncio.gather(*tasks):
+            self._take_in(draft)
+
+    def _take_in(self, draft: _Draft) -> None:
+        self._add(draft.entries)
+        self._draft.raws += draft.raws
+        self._draft.scopes += draft.scopes
+        self._draft.sends += draft.sends
+
+    async def _prepare(self, act: Act) -> _Draft:
+        """Return the intent of ``act``, or the record that says why there is none."""
+        key = (act.step.id, act.direction)
+        try:
+            draft = await self._attempt(act)
+        except Transient:
+            self._back_off(key)
+            return _Draft()
+        except Rejected as refusal:
+            first = not self._state.effort(*key).attempts
+            if act.direction == "forward" and first and self._state.state == "running":
+                return _Draft(
+                    [
+                        Entry(
+                            "refused",
+                            {"step": act.step.id, "code": refusal.code, "reason": str(refusal)},
+                        )
+                    ]
+                )
+            self._back_off(key)
+            return self._refused_again(act, refusal)
+        self._live.retries.pop(key, None)
+        return draft
+
+    async def _attempt(self, act: Act) -> _Draft:
+        if not act.kill:
+            if (
+                act.direction == "forward"
+                and not self._state.effort(act.step.id, "forward").attempts
+            ):
+                adapter = self._runner.adapters[act.step.chain]
+                await adapter.preflight(self._task(act.step, "forward"))
+            return await self._build(act, "effect")
+        refusal: Rejected | None = None
+        effort = self._state.effort(act.step.id, act.direction)
+        for purpose in ("burn", "tombstone"):
+            if purpose not in act.step.kill or effort.has(purpose):
+                continue
+            try:
+                return await self._build(act, purpose)
+            except Rejected as error:
+                refusal = refusal or error
+        raise refusal or Rejected("nothing is left that could end this attempt", code="policy")
+
+    async def _build(self, act: Act, purpose: Purpose) -> _Draft:
+        step, direction = act.step, act.direction
+        effort = self._state.effort(step.id, direction)
+        fresh = effort.phase == "not_done" and purpose == "effect"
+        generation = effort.generation + fresh
+        former = () if fresh else _attempts(effort, generation)
+        scope = self._runner.claims[step.chain].scope()
+        try:
+            prepared = await self._runner.adapters[step.chain].prepare(
+                self._task(step, direction, generation), purpose, scope, former
+            )
+        except BaseException:
+            scope.drop()
+            raise
+        entry = self._intent(step, direction, generation, purpose, prepared)
+        return _Draft(
+            [entry],
+            [Raw(prepared.tx_id, step.chain, prepared.raw)],
+            [(scope, prepared.claim)],
+            [(step, direction, prepared)],
+        )
+
+    def _intent(
+        self, step: Step, direction: str, generation: int, purpose: str, prepared: Prepared
+    ) -> Entry:
+        data: dict[str, Any] = {
+            "step": step.id,
+            "dir": direction,
+            "gen": generation,
+            "n": len(self._state.effort(step.id, direction).attempts) + 1,
+            "purpose": purpose,
+            "tx": prepared.tx_id,
+            "bytes": hashlib.sha256(prepared.raw).hexdigest(),
+            "chain": step.chain,
+            "claim": [[resource, value] for resource, value in prepared.claim],
+            "since": prepared.since,
+            "fee": dict(prepared.fee),
+            "facts": dict(prepared.facts),
+            "until_s": self._alarm_s(step, 10),
+        }
+        if step.reveals and direction == "forward":
+            data["hashlock"] = self._hashlock(step)
+        return Entry("intent", data)
+
+    def _refused_again(self, act: Act, refusal: Rejected) -> _Draft:
+        """Confirm, undo and kill are never given up: a person is told, and it is tried again."""
+        stuck = self._state.stuck
+        reason = f"{'ending' if act.kill else act.direction} of {act.step.id}: {refusal}"
+        if stuck is not None and stuck["reason"] == reason:
+            return _Draft()
+        if self._state.state in ENDS:
+            return _Draft()
+        wait = Wait(reason, 0, act.step.id, act.direction)
+        return _Draft(
+            [stuck_entry(self._state, wait, self._runner.now(), reason=reason, fund=refusal.fund)]
+        )
+
+    # ------------------------------------------------------------ durable, then out
+
+    async def _flush(self) -> bool:
+        """Make the draft durable; False when it was empty."""
+        draft, self._draft = self._draft, _Draft()
+        if not draft.entries:
+            return False
+        live = self._live
+        try:
+            records = await self._runner.journal.append(
+                f"saga:{self._saga}", live.state.seq, draft.entries, draft.raws
+            )
+        except BaseException:
+            draft.drop()
+            raise
+        for scope, claim in draft.scopes:
+            scope.keep(claim)
+        live.state = self._state
+        if self._runner.observer is not None:
+            for record in records:
+                self._runner.observer(live.state, record)
+        return True
+
+    async def _send(self, step: Step, direction: Direction, tx_id: str, raw: bytes) -> None:
+        """Send stored bytes; what the node says is a hint at most."""
+        runner, live = self._runner, self._live
+        adapter = runner.adapters[step.chain]
+        live.sent_ms[step.id, direction] = runner.clock.now_ms()
+        runner.watch(self._saga, self._keys())
+        try:
+            said = await adapter.submit(tx_id, raw)
+        except (Transient, Ambiguous):
+            said = None
+        adapter.nudge()
+        if said is not None and said.fund is not None and self._state.state not in ENDS:
+            await self._fund(step, direction, said.fund)
+
+    async def _fund(self, step: Step, direction: Direction, fund: tuple[str, str, int]) -> None:
+        """The payer's account can not carry the stored bytes: say so once, with the amount."""
+        stuck = self._state.stuck
+        if stuck is not None and stuck.get("fund") is not None and stuck.get("step") == step.id:
+            return
+        address, asset, missing = fund
+        reason = f"the chain drops {direction} of {step.id}: {address} lacks {missing} {asset}"
+        wait = Wait(reason, 0, step.id, direction)
+        self._add([stuck_entry(self._state, wait, self._runner.now(), reason=reason, fund=fund)])
+        await self._flush()
+        self._live.dirty = True
+
+    async def _repeat(self, command: object) -> None:
+        """Send or deliver again what is durable, when it is due."""
+        if isinstance(command, Deliver):
+            self._hand_over(command.step)
+        if not isinstance(command, Send):
+            return
+        step, direction = command.step, command.direction
+        now_ms = self._runner.clock.now_ms()
+        last_ms = self._live.sent_ms.get((step.id, direction))
+        if last_ms is not None and now_ms < last_ms + self._resend_ms(step):
+            return
+        effort = self._state.effort(step.id, direction)
+        current = [a for a in effort.attempts if a.generation == effort.generation]
+        kills = [a for a in current if a.purpose != "effect"]
+        backwards = self._state.state != "confirming" and kills
+        for attempt in kills if backwards else current[-1:]:
+            raw = self._runner.journal.raw(attempt.tx_id)
+            await self._send(step, direction, attempt.tx_id, raw)
+
+    def _hand_over(self, step: Step) -> None:
+        if step.id in self._live.delivered:
+            return
+        facts = _forward_facts(self._state.effort(step.id, "forward")) or {}
+        self._runner.deliver(
+            self._saga, step.id, step.deliver or "secret", self._preimage(step), facts
+        )
+        self._live.delivered.add(step.id)
+
+    async def _alarm(self, decision: Decision) -> None:
+        entry = overdue(self._state, decision, self._runner.now())
+        if entry is not None and self._state.state not in ENDS:
+            self._add([entry])
+            await self._flush()
+
+    # ------------------------------------------------------------ waking up again
+
+    def _register(self) -> None:
+        """Leave behind everything that will call for the next turn."""
+        runner, live = self._runner, self._live
+        self._state = live.state
+        runner.watch(self._saga, self._keys())
+        now = runner.now()
+        dues = [not_before for _, not_before in live.retries.values()]
+        for wait in decide(live.state, now).waits:
+            if wait.chain is not None:
+                runner.wake_at_height(self._saga, wait.chain, wait.height)
+            stuck = live.state.stuck
+            until_s = max(wait.until_s, stuck["until_s"] if stuck else 0)
+            dues.append(until_s * 1000)
+        for key, sent_ms in live.sent_ms.items():
+            if live.state.effort(*key).phase == "unknown":
+                dues.append(sent_ms + self._resend_ms(live.state.step(key[0])))
+        if live.state.state == "running":
+            dues.append((live.state.deadline_s + 1) * 1000)
+        future = [due for due in dues if due > now.host_ms]
+        if future:
+            runner.wake_at(self._saga, min(future))
+
+    def _keys(self) -> frozenset[str]:
+        """Every key a follower may report for this saga; worked out once per attempt."""
+        known = self._live.effort_keys
+        for key, effort in self._state.efforts.items():
+            size = len(effort.attempts) + effort.revealed
+            if size and known.get(key, (0,))[0] != size:
+                step = self._state.step(key[0])
+                adapter = self._runner.adapters[step.chain]
+                known[key] = (size, adapter.keys(self._task(step, key[1]), _attempts(effort)))
+        return frozenset().union(*(keys for _, keys in known.values()))
+
+    def _due(self, act: Act) -> bool:
+        retry = self._live.retries.get((act.step.id, act.direction))
+        return retry is None or retry[1] <= self._runner.clock.now_ms()
+
+    def _back_off(self, key: tuple[str, str]) -> None:
+        settings = self._runner.settings
+        tries = self._live.retries.get(key, (0, 0))[0]
+        delay_ms = min(settings.retry_ms_min << min(tries, 16), settings.retry_ms_max)
+        self._live.retries[key] = (tries + 1, self._runner.clock.now_ms() + delay_ms)
+
+    # ------------------------------------------------------------ values
+
+    def _task(self, step: Step, direction: str, generation: int | None = None) -> Task:
+        state = self._state
+        effort = state.effort(step.id, direction)
+        forward = state.effort(step.id, "forward")
+        hashlock = preimage = None
+        if step.reveals:
+            hashlock = forward.hashlock or self._hashlock(step)
+            if direction == "confirm" and self._live.state.effort(step.id, "confirm").revealed:
+                preimage = self._preimage(step).hex()
+        return Task(
+            saga=self._saga,
+            step=step.id,
+            direction=direction,  # type: ignore[arg-type]
+            generation=generation or effort.generation,
+            action=step.action,
+            op_id=operation_id(self._saga, step.id),
+            saga_id32=saga_id32(self._saga),
+            deadline_s=self._deadline_s(direction),
+            expiry=state.expiries.get(step.id),
+            forward=_forward_facts(forward),
+            cites=effort.facts if effort.phase == "not_done" else None,
+            hashlock=hashlock,
+            preimage=preimage,
+        )
+
+    def _deadline_s(self, direction: str) -> int:
+        """The plan's deadline; a forward effect that is repaired after the commit has a new one."""
+        if direction == "forward" and self._state.state == "confirming":
+            return self._runner.clock.now_ms() // 1000 + _REPAIR_S
+        return self._state.deadline_s
+
+    def _hashlock(self, step: Step) -> str:
+        return self._runner.secrets.hashlock(saga=self._saga, step=step.id, generation=1)
+
+    def _preimage(self, step: Step) -> bytes:
+        secret = self._runner.secrets.preimage(saga=self._saga, step=step.id, generation=1)
+        return secret.reveal()
+
+    def _slow_ms(self, step: Step) -> int:
+        return int(self._state.plan["chains"][step.chain]["block_time_ms"]["slow"])
+
+    def _finality_blocks(self, step: Step) -> int:
+        return int(self._state.plan["chains"][step.chain]["finality_blocks"])
+
+    def _alarm_s(self, step: Step, blocks: int) -> int:
+        seconds = max(_ALARM_S_MIN, blocks * self._slow_ms(step) // 1000)
+        return self._runner.clock.now_ms() // 1000 + seconds
+
+    def _resend_ms(self, step: Step) -> int:
+        settings = self._runner.settings
+        return max(settings.resend_ms_min, settings.resend_slow_blocks * self._slow_ms(step))
+
+
+def _open(effort: Effort) -> bool:
+    """Whether the chain may still show something new of this effort."""
+    return effort.phase in ("unknown", "included") or effort.claim_open
+
+
+def _attempts(effort: Effort, generation: int | None = None) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(a.tx_id, a.purpose, a.claim, a.since, a.fee, a.facts)  # type: ignore[arg-type]
+        for a in effort.attempts
+        if generation is None or a.generation == generation
+    )
+
+
+def _since(state: SagaState, chain: str) -> int:
+    """The lowest height at which anything open of this saga can be on ``chain``."""
+    heights = [
+        attempt.since
+        for (name, _), effort in state.efforts.items()
+        if state.step(name).chain == chain
+        for attempt in effort.attempts
+    ]
+    return min(heights, default=int(state.clocks[chain]["height"]))
+
+
+def _forward_facts(forward: Effort) -> dict[str, Any] | None:
+    """What preparing knew of the forward effect, overlaid by what its block showed."""
+    attempts = [attempt for attempt in forward.attempts if attempt.purpose == "effect"]
+    if not attempts:
+        return None
+    chosen = next((a for a in attempts if a.tx_id == forward.tx), attempts[-1])
+    seen = forward.facts if forward.phase in ("included", "done") else {}
+    return {**chosen.facts, **seen, "tx": forward.tx or chosen.tx_id}

@@ -1,0 +1,320 @@
+"""What the pure core decides, case by case; each case names the rule of DESIGN.md it holds."""
+
+import pytest
+
+from adapters.base import ChainClock
+from coordinator.saga import Append, IllegalRecord, Now, decide
+from tests.story import DEADLINE_S, START_S, Story, plan_step, shape
+
+
+def three(**changes: object) -> Story:
+    return Story(*(plan_step(name, **changes) for name in ("a", "b", "c")))
+
+
+def cause(story: Story, **clock: int) -> dict[str, object]:
+    """The cause of the one decision that is due."""
+    (command,) = story.next(**clock).commands
+    assert isinstance(command, Append)
+    entry = command.entries[0]
+    assert entry.kind == "decided"
+    return dict(entry.data) | dict(entry.data["cause"])
+
+
+def test_steps_run_one_after_the_other_and_each_waits_for_a_block() -> None:
+    story = three()
+    assert shape(story.next()) == [("Act", "a", "forward")]
+    assert shape(story.intent("a").next()) == [("Send", "a", "forward")]
+    assert shape(story.included("a").next()) == [("Act", "b", "forward")]
+
+
+def test_a_plan_may_make_a_step_wait_for_finality() -> None:
+    story = Story(plan_step("a", **{"await": "final"}), plan_step("b"))
+    story.intent("a").included("a")
+    decision = story.next()
+    assert shape(decision) == []
+    assert [wait.step for wait in decision.waits] == ["a"]
+    assert shape(story.done("a").next()) == [("Act", "b", "forward")]
+
+
+def test_commit_is_decided_only_when_every_effect_is_final() -> None:
+    story = three().executed("a", "b").intent("c").included("c")
+    assert shape(story.next()) == []
+    assert cause(story.done("c"))["decision"] == "commit"
+
+
+def test_a_refused_preflight_rolls_back_without_ever_sending() -> None:
+    story = three().executed("a")
+    story.add("refused", step="b", code="refused", reason="paused")
+    assert cause(story) == {
+        "decision": "rollback",
+        "kind": "refused",
+        "step": "b",
+        "text": "paused",
+        "cause": {"kind": "refused", "step": "b", "text": "paused"},
+    }
+
+
+def test_a_failure_stops_every_later_step() -> None:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback")
+    assert ("Act", "c", "forward") not in shape(story.next())
+
+
+def test_unknown_is_neither_failure_nor_success() -> None:
+    story = three().executed("a").intent("b")
+    assert shape(story.next(after_s=300)) == [("Send", "b", "forward")]
+
+
+def test_undo_runs_in_reverse_order_and_each_waits_for_the_one_before_to_be_final() -> None:
+    story = three().executed("a", "b").intent("c").not_done("c").decided("rollback")
+    assert shape(story.next()) == [("Act", "b", "undo")]
+    assert shape(story.intent("b", "undo").next()) == [("Send", "b", "undo")]
+    assert shape(story.included("b", "undo").next()) == []
+    assert shape(story.done("b", "undo").next()) == [("Act", "a", "undo")]
+    story.intent("a", "undo").done("a", "undo")
+    assert shape(story.next()) == [("Append", "closed")]
+
+
+def test_the_step_that_failed_is_not_undone() -> None:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback")
+    assert shape(story.next()) == [("Act", "a", "undo")]
+
+
+def test_an_unknown_forward_is_burnt_before_anything_below_it_is_undone() -> None:
+    story = three().executed("a").intent("b").decided("rollback")
+    assert shape(story.next()) == [("Act", "b", "forward", "kill")]
+    story.intent("b", purpose="burn")
+    assert shape(story.next()) == [("Send", "b", "forward")]
+    assert shape(story.not_done("b").next()) == [("Act", "a", "undo")]
+
+
+def test_a_late_success_during_rollback_is_undone_too() -> None:
+    story = three().executed("a").intent("b").decided("rollback").intent("b", purpose="burn")
+    story.included("b")
+    assert shape(story.next()) == []
+    assert shape(story.done("b").next()) == [("Act", "b", "undo")]
+
+
+def test_nothing_is_undone_while_its_forward_is_only_included() -> None:
+    story = three().executed("a").intent("b").included("b").decided("rollback")
+    assert shape(story.next()) == []
+
+
+def test_every_unknown_forward_is_ended_at_once_though_undos_keep_their_order() -> None:
+    story = three().executed("a", "b")
+    story.add("withdrawn", step="a", dir="forward", was="done", why="reorganised")
+    story.decided("rollback")
+    assert shape(story.next()) == [("Act", "b", "undo"), ("Act", "a", "forward", "kill")]
+
+
+def test_an_orphaned_forward_whose_undo_is_out_is_sent_again_not_burnt() -> None:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback")
+    story.intent("a", "undo")
+    story.add("withdrawn", step="a", dir="forward", was="done", why="reorganised")
+    assert shape(story.next()) == [("Send", "a", "forward")]
+
+
+def test_the_deadline_by_the_hosts_clock_rolls_back() -> None:
+    story = three().executed("a")
+    assert cause(story, after_s=601)["kind"] == "deadline"
+
+
+def test_the_deadline_by_one_chains_clock_alone_rolls_back() -> None:
+    story = three().executed("a")
+    story.heights = dict.fromkeys(story.heights, 100)
+    clocks = {chain: ChainClock(100, START_S) for chain in story.heights}
+    clocks["c-b"] = ChainClock(100, DEADLINE_S + 1)
+    (command,) = decide(story.fold, Now(START_S * 1000, clocks)).commands
+    assert isinstance(command, Append)
+    assert "c-b" in command.entries[0].data["cause"]["text"]
+
+
+def test_the_operator_can_ask_for_rollback_before_the_decision() -> None:
+    story = three().executed("a").add("asked", what="rollback", by="op", reason="why not")
+    assert cause(story)["kind"] == "operator"
+
+
+def test_a_pause_holds_back_new_steps_and_nothing_else() -> None:
+    story = three().executed("a").add("paused", by="op", reason="look")
+    assert shape(story.next()) == []
+    story.add("asked", what="rollback", by="op", reason="x").decided("rollback")
+    assert shape(story.next()) == [("Act", "a", "undo")]
+
+
+def pay() -> Story:
+    return Story(plan_step("a"), plan_step("p", **{"class": "pivot", "undo": False}))
+
+
+def test_the_pivot_waits_until_every_other_effect_is_final() -> None:
+    story = pay().intent("a").included("a")
+    assert shape(story.next()) == []
+    assert shape(story.done("a").next()) == [("Act", "p", "forward")]
+
+
+def test_after_the_pivots_intent_the_decision_follows_the_pivot_alone() -> None:
+    story = pay().executed("a").intent("p")
+    assert shape(story.next(after_s=601)) == [("Act", "p", "forward", "kill")]
+    story.intent("p", purpose="burn")
+    assert shape(story.next()) == [("Send", "p", "forward")]
+    assert cause(story.done("p"))["decision"] == "commit"
+
+
+def test_a_burnt_pivot_rolls_back() -> None:
+    story = pay().executed("a").intent("p").intent("p", purpose="burn").not_done("p")
+    assert cause(story)["decision"] == "rollback"
+
+
+def test_what_comes_after_the_pivot_runs_only_after_the_commit() -> None:
+    story = Story(
+        plan_step("a"),
+        plan_step("p", **{"class": "pivot", "undo": False}),
+        plan_step("r", **{"class": "retriable", "confirm": True, "undo": False}),
+    ).executed("a", "p")
+    assert cause(story)["decision"] == "commit"
+    assert shape(story.decided("commit").next()) == [("Act", "r", "confirm")]
+
+
+def hold(deliver: str = "file") -> Story:
+    return Story(
+        plan_step("a", confirm=True),
+        plan_step("h", **{"class": "hold"}, confirm=True, reveals=True, deliver=deliver),
+        h={"height": 200},
+    )
+
+
+def test_the_decision_and_the_reveal_share_one_append() -> None:
+    story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h")
+    (command,) = story.next().commands
+    assert isinstance(command, Append)
+    assert [entry.kind for entry in command.entries] == ["decided", "reveal"]
+    assert command.entries[1].data["hashlock"] == "ab"
+    assert "preimage" not in str(command.entries)
+
+
+def test_a_hold_too_near_its_expiry_rolls_back_instead_of_committing() -> None:
+    story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h")
+    assert cause(story, h=199)["kind"] == "margin"
+
+
+def test_confirms_do_not_wait_for_each_other() -> None:
+    story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h").decided("commit")
+    story.add("reveal", step="h", gen=1, hashlock="ab", deliver="file", until_s=story.at_s + 60)
+    assert shape(story.next()) == [("Act", "a", "confirm"), ("Deliver", "h")]
+
+
+def test_a_hold_is_refunded_only_by_its_own_chains_height() -> None:
+    story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h").decided("rollback")
+    decision = story.next(h=199)
+    assert shape(decision) == []
+    assert (decision.waits[0].chain, decision.waits[0].height) == ("c-h", 200)
+    assert shape(story.next(h=200)) == [("Act", "h", "undo")]
+
+
+def test_after_a_reveal_nothing_but_a_reclaim_verdict_refunds() -> None:
+    story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h").decided("commit")
+    story.add("reveal", step="h", gen=1, hashlock="ab", deliver="file", until_s=story.at_s + 60)
+    story.intent("a", "confirm").done("a", "confirm")
+    assert shape(story.next(h=900)) == [("Deliver", "h")]
+    story.add(
+        "verdict", step="h", dir="confirm", verdict="reclaim", by=["x", "y"], reason="gone", args={}
+    )
+    assert shape(story.next()) == [("Act", "h", "undo")]
+    story.intent("h", "undo").done("h", "undo")
+    (closed,) = story.next().commands
+    assert isinstance(closed, Append)
+    assert closed.entries[0].data["state"] == "closed_by_operator"
+
+
+def test_a_failed_undo_gets_a_new_generation() -> None:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback")
+    story.intent("a", "undo").not_done("a", "undo")
+    assert shape(story.next()) == [("Act", "a", "undo")]
+    story.intent("a", "undo", gen=2)
+    assert story.fold.effort("a", "undo").generation == 2
+
+
+def test_a_generation_unique_by_its_claim_alone_waits_until_the_killer_is_buried() -> None:
+    story = three(unique_by="claim").executed("a").intent("b").not_done("b").decided("rollback")
+    story.intent("a", "undo").not_done("a", "undo")
+    decision = story.next(a=106)
+    assert shape(decision) == []
+    assert decision.waits[0].height == 107
+    assert shape(story.next(a=107)) == [("Act", "a", "undo")]
+
+
+def test_a_second_generation_may_not_begin_before_the_first_is_proven_dead() -> None:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback").intent("a", "undo")
+    with pytest.raises(IllegalRecord):
+        story.intent("a", "undo", gen=2)
+
+
+def test_finality_that_breaks_after_the_commit_is_repaired_before_closing() -> None:
+    story = three().executed("a", "b", "c").decided("commit")
+    story.add("withdrawn", step="b", dir="forward", was="done", why="reorganised")
+    assert shape(story.next()) == [("Send", "b", "forward")]
+
+
+def test_a_write_off_lets_the_earlier_undos_go_on_and_ends_as_closed_by_operator() -> None:
+    story = three().executed("a", "b").intent("c").not_done("c").decided("rollback")
+    story.intent("b", "undo")
+    story.add(
+        "verdict", step="b", dir="undo", verdict="write_off", by=["x", "y"], reason="lost", args={}
+    )
+    assert shape(story.next()) == [("Act", "a", "undo")]
+    story.intent("a", "undo").done("a", "undo")
+    (closed,) = story.next().commands
+    assert isinstance(closed, Append)
+    assert closed.entries[0].data["state"] == "closed_by_operator"
+
+
+def test_without_burn_or_tombstone_a_person_is_asked() -> None:
+    story = three(kill=[]).executed("a").intent("b").decided("rollback")
+    decision = story.next()
+    assert shape(decision) == []
+    assert "person" in decision.waits[0].reason
+
+
+def test_a_dry_account_leads_from_the_burn_to_the_tombstone() -> None:
+    story = three(kill=["burn", "tombstone"]).executed("a").intent("b").decided("rollback")
+    story.intent("b", purpose="burn")
+    assert shape(story.next()) == [("Send", "b", "forward")]
+    story.add(
+        "stuck",
+        step="b",
+        dir="forward",
+        reason="r",
+        question="q",
+        verdicts=[],
+        until_s=story.at_s + 60,
+        fund=["x", "GAS", "5"],
+    )
+    assert shape(story.next()) == [("Act", "b", "forward", "kill")]
+
+
+def test_a_claim_that_a_tombstone_left_open_is_burnt_after_the_end() -> None:
+    story = three().executed("a").intent("b").decided("rollback").intent("b", purpose="burn")
+    story.not_done("b", claim_open=True)
+    story.intent("a", "undo").done("a", "undo")
+    story.add("closed", state="rolled_back", records=story.fold.seq + 1, fees={})
+    assert shape(story.next()) == [("Send", "b", "forward")]
+    story.not_done("b", claim_open=False)
+    assert shape(story.next()) == []
+
+
+def test_the_fees_of_every_final_transaction_are_added_up() -> None:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback")
+    story.intent("a", "undo").done("a", "undo")
+    assert story.fold.fees == {"GAS": 3}
+
+
+def test_every_wait_has_a_reason_and_an_end() -> None:
+    stories = [
+        three(),
+        three().intent("a"),
+        three().intent("a").included("a"),
+        hold(),
+        hold().intent("a").done("a").intent("h", hashlock="ab").done("h").decided("rollback"),
+    ]
+    for story in stories:
+        for wait in story.next().waits:
+            assert wait.reason
+            assert wait.until_s > START_S
