@@ -260,6 +260,11 @@ class Runner:
             self._by_key[key].add(saga)
         live.keys = keys
 
+    def earliest_due_ms(self) -> int | None:
+        """When the next wait of any saga ends, host Unix ms; for whoever watches the loop."""
+        times = self._times
+        return times[0][0] if times else None
+
     async def _watch_times(self) -> None:
         while True:
             self._times_changed.clear()

@@ -1,0 +1,48 @@
+"""Keys: encrypted at rest, opened into values that do not print, handed to whoever signs.
+
+Importing this package imports no cryptography; what is heavy is imported where a keystore is
+opened or made. The file formats are described in this folder's README.
+"""
+
+from coordinator.signers.environment import check_env_allowed
+from coordinator.signers.holds import HoldSecrets
+from coordinator.signers.keystore import (
+    Listed,
+    check_keystore,
+    create_keystore,
+    import_key,
+    keystore_path,
+    list_keystores,
+    open_keystore,
+    read_keystore,
+)
+from coordinator.signers.kinds import KINDS, Opened, PublicFace
+from coordinator.signers.literals import looks_like_secret
+from coordinator.signers.opening import SignerSource, open_seed, open_signer
+from coordinator.signers.passphrase import Passphrases, is_source
+from coordinator.signers.process import forbid_core_dumps
+from coordinator.signers.secret import Secret
+
+__all__ = [
+    "KINDS",
+    "HoldSecrets",
+    "Listed",
+    "Opened",
+    "Passphrases",
+    "PublicFace",
+    "Secret",
+    "SignerSource",
+    "check_env_allowed",
+    "check_keystore",
+    "create_keystore",
+    "forbid_core_dumps",
+    "import_key",
+    "is_source",
+    "keystore_path",
+    "list_keystores",
+    "looks_like_secret",
+    "open_keystore",
+    "open_seed",
+    "open_signer",
+    "read_keystore",
+]
