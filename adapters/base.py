@@ -140,6 +140,7 @@ class Task:
             (`Consumed.facts`).
         hashlock: SHA-256 of the hold's preimage, 64 hex digits; None where there is no hold.
         preimage: 64 hex digits; only ever set in confirm, after the reveal intent is durable.
+        cap_pct: fee caps of the plan count by this percentage; an operator's verdict raised it.
     """
 
     saga: str
@@ -155,6 +156,7 @@ class Task:
     cites: Mapping[str, Any] | None = None
     hashlock: str | None = None
     preimage: str | None = None
+    cap_pct: int = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from adapters.base import Attempt, Prepared, Purpose, Task
 from adapters.errors import Ambiguous, Rejected, Transient
+from coordinator.caps import action_of
 from coordinator.claims import Scope
 from coordinator.errors import ClaimTaken, Fenced
 from coordinator.journal.base import Entry, Raw, Record
@@ -446,7 +447,7 @@ class Turn:
             step=step.id,
             direction=direction,  # type: ignore[arg-type]
             generation=generation or effort.generation,
-            action=step.action,
+            action=action_of(state, step.id),
             op_id=operation_id(self._saga, step.id),
             saga_id32=saga_id32(self._saga),
             deadline_s=self._deadline_s(direction),
@@ -455,6 +456,7 @@ class Turn:
             cites=effort.facts if effort.phase == "not_done" else None,
             hashlock=hashlock,
             preimage=preimage,
+            cap_pct=state.cap_pct(step.id),
         )
 
     def _deadline_s(self, direction: str) -> int:

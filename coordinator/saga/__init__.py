@@ -3,7 +3,7 @@
 Nothing in this package knows a network, a clock, a database or a chain; time is an argument.
 """
 
-from coordinator.saga.decide import (
+from coordinator.saga.commands import (
     Act,
     Append,
     Command,
@@ -12,9 +12,8 @@ from coordinator.saga.decide import (
     Now,
     Send,
     Wait,
-    decide,
-    has_open_claims,
 )
+from coordinator.saga.decide import decide, has_open_claims
 from coordinator.saga.fold import IllegalRecord, apply, fold
 from coordinator.saga.judge import judge
 from coordinator.saga.state import (

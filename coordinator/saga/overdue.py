@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from coordinator.journal.base import Entry
-from coordinator.saga.decide import Decision, Now, Wait
+from coordinator.saga.commands import Decision, Now, Wait
 from coordinator.saga.state import SagaState
 
 __all__ = ["overdue", "stuck_entry"]

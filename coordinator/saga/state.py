@@ -181,6 +181,11 @@ class SagaState:
         new.__dict__.update(self.__dict__)
         return new
 
+    def cap_pct(self, step: str) -> int:
+        """Return by how much an operator's verdict scales the step's fee caps, in per cent."""
+        verdict = self.verdict("cap", step)
+        return int(verdict["args"]["pct"]) if verdict is not None else 100
+
 
 @lru_cache(maxsize=1 << 14)
 def operation_id(saga: str, step: str) -> str:

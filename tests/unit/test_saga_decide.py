@@ -318,3 +318,20 @@ def test_every_wait_has_a_reason_and_an_end() -> None:
         for wait in story.next().waits:
             assert wait.reason
             assert wait.until_s > START_S
+
+
+def test_a_raised_cap_replaces_the_attempt_once() -> None:
+    story = three().intent("a")
+    story.add("verdict", step="a", dir="forward", verdict="cap", by=["op"], reason="spike",
+              args={"pct": 200, "attempts": 1})  # fmt: skip
+    assert story.fold.cap_pct("a") == 200
+    assert shape(story.next()) == [("Act", "a", "forward")]
+    assert shape(story.intent("a").next()) == [("Send", "a", "forward")]
+
+
+def test_a_burn_verdict_ends_an_attempt_that_does_not_move() -> None:
+    story = three().intent("a")
+    story.add("verdict", step="a", dir="forward", verdict="burn", by=["op"], reason="stuck",
+              args={})  # fmt: skip
+    assert shape(story.next()) == [("Act", "a", "forward", "kill")]
+    assert cause(story.intent("a", purpose="burn").not_done("a"))["decision"] == "rollback"

@@ -1,0 +1,90 @@
+"""What a decision consists of: commands to carry out now, and waits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adapters.base import ChainClock
+from coordinator.journal.base import Entry
+from coordinator.saga.state import Direction, Step
+
+__all__ = ["Act", "Append", "Command", "Decision", "Deliver", "Draft", "Now", "Send", "Wait"]
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The time: the host's, and each chain's own (absent while a chain was never reached)."""
+
+    host_ms: int
+    chains: Mapping[str, ChainClock]
+
+    @property
+    def host_s(self) -> int:
+        """Host time in whole Unix seconds."""
+        return self.host_ms // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Write these records together."""
+
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Prepare an attempt, make it durable, send it. ``kill`` stands for burn or tombstone."""
+
+    step: Step
+    direction: Direction
+    kill: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the newest stored attempt again, if that is due."""
+
+    step: Step
+    direction: Direction
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Put the preimage on the plan's channel again; the reveal intent is durable."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why nothing else can be done, until when that is expected, and what ends it."""
+
+    reason: str
+    until_s: int
+    step: str | None = None
+    direction: Direction | None = None
+    #: look again when the chain reaches this height.
+    chain: str | None = None
+    height: int = 0
+
+
+Command = Append | Act | Send | Deliver
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Commands to carry out now (they do not wait for each other), and what is waited for."""
+
+    commands: tuple[Command, ...] = ()
+    waits: tuple[Wait, ...] = ()
+
+
+class Draft:
+    """Collects the parts of a decision."""
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.waits: list[Wait] = []
+
+    def done(self) -> Decision:
+        """Return the decision as collected."""
+        return Decision(tuple(self.commands), tuple(self.waits))

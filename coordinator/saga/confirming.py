@@ -1,0 +1,47 @@
+"""Confirming: after the commit there is only forward, for ever. Pure."""
+
+from coordinator.saga.commands import Decision, Deliver, Draft, Now, Wait
+from coordinator.saga.pursuit import closed, finished, pursue
+from coordinator.saga.state import SagaState, Step
+from coordinator.saga.waits import expiry_s, finality
+
+__all__ = ["confirming"]
+
+
+def confirming(state: SagaState, now: Now) -> Decision:
+    """Return what brings every confirm to its end."""
+    plan = Draft()
+    for step in state.steps:  # finality that broke after the decision is repaired first
+        effort = state.effort(step.id, "forward")
+        if step.forward and effort.phase not in ("done", "written_off"):
+            pursue(state, step, "forward", now, plan)
+    for name in state.plan["confirm_order"]:
+        step = state.step(name)
+        if not step.confirm or finished(state, step, "confirm"):
+            continue
+        if state.verdict("reclaim", step.id) is not None:
+            pursue(state, step, "undo", now, plan)
+        elif step.reveals and step.deliver != "calldata":
+            _await_redeem(state, step, now, plan)
+        else:
+            pursue(state, step, "confirm", now, plan)
+    if plan.commands or plan.waits:
+        return plan.done()
+    return Decision((closed(state, "committed"),))
+
+
+def _await_redeem(state: SagaState, step: Step, now: Now, plan: Draft) -> None:
+    """The preimage is out; the payee acts, and we never refund by ourselves."""
+    effort = state.effort(step.id, "confirm")
+    if effort.phase == "included":
+        plan.waits.append(finality(state, step, "confirm", effort))
+        return
+    plan.commands.append(Deliver(step))
+    plan.waits.append(
+        Wait(
+            f"the payee to redeem {step.text}",
+            max(effort.until_s, expiry_s(state, step, now, share=4)),
+            step.id,
+            "confirm",
+        )
+    )

@@ -1,0 +1,145 @@
+"""Running: step by step to the decision, and the pivot before it. Pure."""
+
+from typing import Any
+
+from coordinator.journal.base import Entry
+from coordinator.saga.commands import Act, Append, Decision, Draft, Now, Send, Wait
+from coordinator.saga.pursuit import decided, send
+from coordinator.saga.state import SagaState, Step
+from coordinator.saga.waits import (
+    expiry_s,
+    finality,
+    inclusion,
+    patience_s,
+    settling_ms,
+    short_margin,
+)
+
+__all__ = ["running"]
+
+
+def running(state: SagaState, now: Now) -> Decision:
+    """Return what brings the saga nearer to its decision, or the decision."""
+    pivot = state.pivot
+    if pivot is not None and state.effort(pivot.id, "forward").phase != "idle":
+        return _after_pivot(state, pivot, now)
+    cause = _failure(state) or _request(state) or _lateness(state, now)
+    if cause is not None:
+        return Decision((decided("rollback", cause),))
+    plan = Draft()
+    for step in state.steps:
+        if not step.forward:
+            continue
+        effort = state.effort(step.id, "forward")
+        if effort.phase == "idle":
+            _start(state, step, now, plan)
+            return plan.done()
+        if effort.phase == "unknown":
+            if state.verdict("burn", step.id) is not None and not effort.killing:
+                plan.commands.append(Act(step, "forward", kill=True))
+            else:
+                plan.commands.append(send(state, step, "forward", effort))
+            plan.waits.append(inclusion(step, "forward", effort))
+            return plan.done()
+        if effort.phase == "included":
+            plan.waits.append(finality(state, step, "forward", effort))
+            if step.wait_final:
+                return plan.done()
+    if plan.waits:
+        return plan.done()
+    return _commit(state, now)
+
+
+def _start(state: SagaState, step: Step, now: Now, plan: Draft) -> None:
+    """Begin ``step`` unless something holds it back."""
+    if state.paused:
+        plan.waits.append(Wait("paused by the operator", state.deadline_s, step.id, "forward"))
+        return
+    if step.pivot:
+        if plan.waits:  # something before it is included and not yet final
+            return
+        short = short_margin(state, now, extra_ms=settling_ms(state, step))
+        if short is not None:
+            plan.commands.append(decided("rollback", short))
+            return
+    plan.commands.append(Act(step, "forward"))
+    plan.waits.append(Wait("being prepared", patience_s(state, step, now), step.id, "forward"))
+
+
+def _after_pivot(state: SagaState, pivot: Step, now: Now) -> Decision:
+    """The pivot's intent is durable (or its preflight refused): the decision follows it alone."""
+    effort = state.effort(pivot.id, "forward")
+    if effort.phase == "done":
+        return _commit(state, now, margins=False)
+    if effort.phase in ("not_done", "written_off"):
+        cause = _failure(state) or {"kind": "failed", "step": pivot.id, "text": effort.reason}
+        return Decision((decided("rollback", cause),))
+    plan = Draft()
+    if effort.phase == "included":
+        plan.waits.append(finality(state, pivot, "forward", effort))
+        return plan.done()
+    wants_back = _request(state) or _lateness(state, now)
+    if wants_back is not None and not effort.killing:
+        plan.commands.append(Act(pivot, "forward", kill=True))
+    else:
+        plan.commands.append(Send(pivot, "forward"))
+    plan.waits.append(inclusion(pivot, "forward", effort))
+    return plan.done()
+
+
+def _commit(state: SagaState, now: Now, *, margins: bool = True) -> Decision:
+    short = short_margin(state, now) if margins else None
+    if short is not None:
+        return Decision((decided("rollback", short),))
+    entries = list(decided("commit", {"kind": "complete", "text": "every effect is final"}).entries)
+    for step in state.steps:
+        if step.reveals:
+            forward = state.effort(step.id, "forward")
+            entries.append(
+                Entry(
+                    "reveal",
+                    {
+                        "step": step.id,
+                        "gen": 1,
+                        "hashlock": forward.hashlock,
+                        "deliver": step.deliver,
+                        "until_s": expiry_s(state, step, now, share=2),
+                    },
+                )
+            )
+    return Decision((Append(tuple(entries)),))
+
+
+def _failure(state: SagaState) -> dict[str, Any] | None:
+    for step in state.steps:
+        effort = state.effort(step.id, "forward")
+        if effort.phase == "not_done":
+            kind = "refused" if not effort.attempts else "failed"
+            return {"kind": kind, "step": step.id, "text": effort.reason or "not done"}
+        if effort.phase == "written_off":
+            return {"kind": "written_off", "step": step.id, "text": "written off by the operator"}
+    return None
+
+
+def _request(state: SagaState) -> dict[str, Any] | None:
+    if state.asked is None:
+        return None
+    return {"kind": "operator", "text": f"{state.asked['by']}: {state.asked['reason']}"}
+
+
+def _lateness(state: SagaState, now: Now) -> dict[str, Any] | None:
+    """Going forward stops as soon as any one clock is past the deadline."""
+    late = [
+        f"{chain}'s"
+        for chain in _chains(state)
+        if chain in now.chains and now.chains[chain].time_s > state.deadline_s
+    ]
+    if now.host_s > state.deadline_s:
+        late.insert(0, "the host's")
+    if not late:
+        return None
+    return {"kind": "deadline", "text": f"deadline passed by {' and '.join(late)} clock"}
+
+
+def _chains(state: SagaState) -> list[str]:
+    return sorted({step.chain for step in state.steps})

@@ -1,0 +1,144 @@
+"""How long things may take: margins, finality, expiries, and the waits that name them. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from coordinator.saga.commands import Now, Wait
+from coordinator.saga.state import Direction, Effort, SagaState, Step
+
+__all__ = [
+    "REGENERATION_FINALITIES",
+    "expiry_s",
+    "finality",
+    "inclusion",
+    "not_yet_refundable",
+    "patience_s",
+    "regeneration",
+    "settling_ms",
+    "short_margin",
+]
+
+
+#: A later generation that only its claim makes unique waits this many finality periods on what
+#: killed the former one (R2).
+REGENERATION_FINALITIES: Final = 3
+
+
+def short_margin(state: SagaState, now: Now, extra_ms: int = 0) -> dict[str, Any] | None:
+    """Tell whether a hold would expire before the slowest confirm of all could be final."""
+    needed_ms = extra_ms + max((step.confirm_ms for step in state.steps), default=0)
+    for step in state.steps:
+        expiry = state.expiries.get(step.id)
+        if expiry is None:
+            continue
+        left_ms = _left_ms(state, step, expiry, now)
+        if left_ms <= needed_ms:
+            return {
+                "kind": "margin",
+                "step": step.id,
+                "text": f"{left_ms} ms left before its expiry, {needed_ms} ms needed to confirm",
+            }
+    return None
+
+
+def _left_ms(state: SagaState, step: Step, expiry: Mapping[str, int], now: Now) -> int:
+    """Return the least time to ``expiry``: heights by the fastest blocks, seconds by any clock."""
+    clock = now.chains.get(step.chain)
+    if "height" in expiry:
+        height = clock.height if clock else state.clocks[step.chain]["height"]
+        fast_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["fast"])
+        return (expiry["height"] - height) * fast_ms
+    latest_s = max(now.host_s, clock.time_s if clock else 0)
+    return (expiry["time"] - latest_s) * 1000
+
+
+def settling_ms(state: SagaState, step: Step) -> int:
+    """The time that an effect of ``step`` can take from its intent until it is final."""
+    slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
+    return (_finality_blocks(state, step.chain) + 1) * slow_ms
+
+
+def expiry_s(state: SagaState, step: Step, now: Now, *, share: int) -> int:
+    """Host time at which only 1/``share`` of the time to the hold's expiry is left."""
+    expiry = state.expiries.get(step.id)
+    if expiry is None:
+        return now.host_s + 3600
+    left_s = max(0, _left_ms(state, step, expiry, now)) // 1000
+    return now.host_s + left_s - left_s // share
+
+
+def not_yet_refundable(state: SagaState, step: Step, now: Now) -> Wait | None:
+    """Permission to refund is the chain's own time."""
+    expiry = state.expiries.get(step.id)
+    if expiry is None:
+        return None
+    clock = now.chains.get(step.chain)
+    if clock is not None and (
+        clock.height >= expiry["height"] if "height" in expiry else clock.time_s >= expiry["time"]
+    ):
+        return None
+    start = state.clocks[step.chain]
+    slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
+    if "height" in expiry:
+        blocks = expiry["height"] - start["height"]
+        until_s = state.started_ms // 1000 + blocks * slow_ms // 1000 + 60
+        reason = f"its refund opens at height {expiry['height']}"
+        return Wait(reason, until_s, step.id, "undo", step.chain, expiry["height"])
+    reason = f"its refund opens at time {expiry['time']} of the chain"
+    until_s = expiry["time"] + 10 * slow_ms // 1000 + 60
+    # Chain time moves only with blocks: look at each.
+    height = (clock.height if clock else start["height"]) + 1
+    return Wait(reason, until_s, step.id, "undo", step.chain, height)
+
+
+def inclusion(step: Step, direction: Direction, effort: Effort) -> Wait:
+    """Wait for a block that shows what became of the effort's attempts."""
+    return Wait(f"{direction} in a block of {step.chain}", effort.until_s, step.id, direction)
+
+
+def finality(state: SagaState, step: Step, direction: Direction, effort: Effort) -> Wait:
+    """Wait until the effect's block is final."""
+    height = effort.height + _finality_blocks(state, step.chain) - 1
+    return Wait(
+        f"{direction} final on {step.chain} at height {height}",
+        effort.until_s,
+        step.id,
+        direction,
+        step.chain,
+        height,
+    )
+
+
+def _finality_blocks(state: SagaState, chain: str) -> int:
+    return int(state.plan["chains"][chain]["finality_blocks"])
+
+
+def _block_eta_s(state: SagaState, chain: str, height: int, effort: Effort) -> int:
+    slow_ms = int(state.plan["chains"][chain]["block_time_ms"]["slow"])
+    return effort.updated_ms // 1000 + (height - effort.height) * slow_ms // 1000 + 60
+
+
+def patience_s(state: SagaState, step: Step, now: Now) -> int:
+    """How long preparing may take before somebody is told: a minute, or ten slow blocks."""
+    slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
+    since_s = (state.updated_ms or now.host_ms) // 1000
+    return since_s + min(max(60, slow_ms // 100), 600)
+
+
+def regeneration(state: SagaState, step: Step, direction: Direction, now: Now) -> Wait | None:
+    """A new generation must be harmless should the former one return."""
+    if step.unique_by != "claim":
+        return None
+    effort = state.effort(step.id, direction)
+    height = effort.height + REGENERATION_FINALITIES * _finality_blocks(state, step.chain)
+    clock = now.chains.get(step.chain)
+    if clock is not None and clock.height >= height:
+        return None
+    return Wait(
+        f"a new {direction} until what ended the former one is buried",
+        _block_eta_s(state, step.chain, height, effort),
+        step.id,
+        direction,
+        step.chain,
+        height,
+    )
