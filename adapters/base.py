@@ -8,7 +8,7 @@ sends nothing) → the caller makes the bytes durable → `submit` (stored bytes
 times) → `observe` until the effect, or the proof that it can not come, is final.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -42,7 +42,7 @@ Claim = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
-    """A step as the plan file has it, after ``@name`` substitution; what `resolve` turns into `Resolved`.
+    """A step as the plan file has it, after ``@name`` substitution; what `resolve` takes.
 
     ``params`` are the plan's ``with`` table: values are str, int, bool, list or dict as TOML/JSON
     gave them. Amounts appear as ``{"asset": "ALZ", "value": "100"}`` (decimal string, whole coins).
@@ -90,7 +90,7 @@ class Resolved:
         deliver: channel of the preimage: ``secret``, ``file`` or ``calldata``; None without one.
         moves: value moved by the forward effect.
         fees: worst-case cost in base units of ``fee_asset`` per direction:
-            keys ``forward``, ``confirm``, ``undo``, ``burn``; paid by ``payers`` (same keys → address).
+            keys ``forward``, ``confirm``, ``undo``, ``burn``; ``payers`` has the same keys.
         reserve: ``(account, asset, amount)`` set aside in our accounts before the first effect.
         expiry: ``{"blocks": n}`` or ``{"seconds": n}`` after the start at which a hold can be
             refunded (None: no expiry).
@@ -299,7 +299,8 @@ class Adapter(Protocol):
 
     def terms(self) -> Mapping[str, Any]:
         """JSON facts that a plan fixes: kind, network or chain_id, genesis, finality_blocks,
-        block_time_ms {fast, slow}, fee caps, nodes, native asset."""
+        block_time_ms {fast, slow}, fee caps, nodes, native asset.
+        """
 
     async def resolve(self, spec: StepSpec) -> Resolved:
         """Turn a plan's step into what runs. Reads code hashes; changes nothing.
@@ -330,7 +331,8 @@ class Adapter(Protocol):
 
     def keys(self, task: Task, attempts: Sequence[Attempt]) -> frozenset[str]:
         """The keys by which `BlockEvent.touched` names what concerns this effort; the follower
-        reports only keys that were asked for here (by any task) or concern our own accounts."""
+        reports only keys that were asked for here (by any task) or concern our own accounts.
+        """
 
     async def preflight(self, task: Task) -> None:
         """Repeat the simulation just before an intent. Raises `Rejected`; claims nothing."""
@@ -348,12 +350,29 @@ class Adapter(Protocol):
             Rejected: caps, dust, missing funds (``code="unfunded"``) or refused by policy.
         """
 
+    def sequences(self) -> Collection[str]:
+        """Our resources whose values the chain takes in order only (accounts and their nonces);
+        empty where every claim stands for itself.
+        """
+
+    async def unused(self, resource: str) -> int:
+        """Return the smallest value of a sequence that no block has consumed yet."""
+
+    async def fill(self, resource: str, value: int) -> Prepared:
+        """Build and sign a self-spend that consumes just this value of a sequence, so that later
+        values can land. Sends nothing.
+
+        Raises:
+            Rejected: the account can not pay for it.
+        """
+
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         """Send stored bytes. Repeating it is always harmless. Never raises for a node's refusal."""
 
     async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
         """Look for the declared effect of this step in this direction, whoever caused it, then at
-        what became of the attempts. Reads the follower's view, no history beyond `cover`."""
+        what became of the attempts. Reads the follower's view, no history beyond `cover`.
+        """
 
     async def balance(self, holder: str, asset: str) -> int:
         """Base units of ``asset`` that ``holder`` (address) owns at the newest block."""

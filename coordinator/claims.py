@@ -24,6 +24,7 @@ class Claims:
         self._held: set[tuple[str, int]] = set()
         #: resource → no value below this one is free (a hint that saves a walk).
         self._full_below: dict[str, int] = {}
+        self._highest: dict[str, int] = {}
         self.reload()
 
     def reload(self) -> None:
@@ -31,13 +32,21 @@ class Claims:
         self._taken = {}
         self._full_below = {}
         for row in self._journal.claims(self._chain):
-            self._taken.setdefault(row.resource, set()).add(row.value)
+            self._enter(row.resource, row.value)
         for resource, value in self._held:
-            self._taken.setdefault(resource, set()).add(value)
+            self._enter(resource, value)
+
+    def _enter(self, resource: str, value: int) -> None:
+        self._taken.setdefault(resource, set()).add(value)
+        self._highest[resource] = max(value, self._highest.get(resource, -1))
 
     def scope(self) -> "Scope":
         """Return the view that one ``prepare`` may take values through."""
         return Scope(self)
+
+    def used(self, resource: str) -> bool:
+        """Whether any value of the resource is claimed or held."""
+        return bool(self._taken.get(resource))
 
     def taken(self, resource: str, value: int) -> bool:
         """Whether the value is claimed in the journal or held by a scope."""
@@ -53,10 +62,16 @@ class Claims:
             self._full_below[resource] = value
         return value
 
+    def holes(self, resource: str, floor: int) -> list[int]:
+        """Return the free values ≥ ``floor`` that lie below a taken one."""
+        first, highest = self.first_free(resource, floor), self._highest.get(resource, -1)
+        taken = self._taken.get(resource, ())
+        return [value for value in range(first, highest) if value not in taken]
+
     def hold(self, claim: tuple[str, int]) -> None:
         """Hold a value for a scope."""
         self._held.add(claim)
-        self._taken.setdefault(claim[0], set()).add(claim[1])
+        self._enter(*claim)
 
     def settle(self, held: Iterable[tuple[str, int]], claimed: Iterable[tuple[str, int]]) -> None:
         """End a scope: give back what it held, enter what became durable."""
@@ -65,8 +80,10 @@ class Claims:
             self._taken[claim[0]].discard(claim[1])
             if self._full_below.get(claim[0], claim[1]) > claim[1]:
                 self._full_below[claim[0]] = claim[1]
+            if self._highest.get(claim[0]) == claim[1]:
+                self._highest[claim[0]] = max(self._taken[claim[0]], default=-1)
         for resource, value in claimed:
-            self._taken.setdefault(resource, set()).add(value)
+            self._enter(resource, value)
 
 
 class Scope:

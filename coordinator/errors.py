@@ -97,7 +97,7 @@ class KeyTaken(JournalError):
 
 
 class ReservationShort(JournalError):
-    """An account of ours can not cover what the plan sets aside beside what is set aside already."""
+    """An account can not cover what the plan sets aside beside what is set aside already."""
 
     exit_code = 6
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from adapters.base import Adapter, BlockEvent, ChainClock
 from coordinator.claims import Claims
 from coordinator.errors import JournalBroken, JournalError
+from coordinator.gaps import GapFiller
 from coordinator.journal.base import Journal, Record
 from coordinator.saga import Now, SagaState, fold, has_open_claims
 from coordinator.saga.table import ENDS
@@ -277,6 +278,8 @@ class Runner:
     async def _watch_journal(self) -> None:
         """Notice what other processes append to sagas that are driven here."""
         never = asyncio.Event()
+        gaps = GapFiller(self)
+        gaps.recall()
         position = self.journal.last_position()
         while True:
             try:
@@ -286,6 +289,7 @@ class Runner:
                     if live is not None and seq > live.state.seq and live.task is None:
                         self.refold(live.state.saga)
                         self.wake(live.state.saga)
+                await gaps.look()
             except JournalError as error:
                 self.fail(error)
                 return

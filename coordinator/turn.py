@@ -5,7 +5,6 @@ durable intent (R1), and nothing is decided that the fold does not show.
 """
 
 import asyncio
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -15,6 +14,7 @@ from adapters.errors import Ambiguous, Rejected, Transient
 from coordinator.caps import action_of
 from coordinator.claims import Scope
 from coordinator.errors import ClaimTaken, Fenced
+from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw, Record
 from coordinator.saga import (
     Act,
@@ -271,21 +271,16 @@ class Turn:
     def _intent(
         self, step: Step, direction: str, generation: int, purpose: str, prepared: Prepared
     ) -> Entry:
-        data: dict[str, Any] = {
-            "step": step.id,
-            "dir": direction,
-            "gen": generation,
-            "n": len(self._state.effort(step.id, direction).attempts) + 1,
-            "purpose": purpose,
-            "tx": prepared.tx_id,
-            "bytes": hashlib.sha256(prepared.raw).hexdigest(),
-            "chain": step.chain,
-            "claim": [[resource, value] for resource, value in prepared.claim],
-            "since": prepared.since,
-            "fee": dict(prepared.fee),
-            "facts": dict(prepared.facts),
-            "until_s": self._alarm_s(step, 10),
-        }
+        data = intent_data(
+            prepared,
+            step=step.id,
+            direction=direction,
+            generation=generation,
+            number=len(self._state.effort(step.id, direction).attempts) + 1,
+            purpose=purpose,
+            chain=step.chain,
+            until_s=self._alarm_s(step, 10),
+        )
         if step.reveals and direction == "forward":
             data["hashlock"] = self._hashlock(step)
         return Entry("intent", data)
