@@ -1,0 +1,364 @@
+"""Building attempts: which coins, which outputs, which fee; signed and never sent.
+
+Two shapes exist. A *payment* makes declared outputs from chosen coins and takes change. A *sweep*
+spends given outpoints into one output that bears the fee: undo of a transfer, refund of a hold,
+burn, consolidation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Task
+from adapters.bitcoin.address import dust_sat
+from adapters.bitcoin.coins import Coin
+from adapters.bitcoin.effects import (
+    declared_outputs,
+    hold_of,
+    returns_to_source,
+    spends_hold,
+    undo_fee_cap_sat,
+)
+from adapters.bitcoin.fees import FeeDesk, FeeTerms, Replaced, fee_at, payment_vsize, replaced
+from adapters.bitcoin.follower import Follower
+from adapters.bitcoin.recovery import write_recipe
+from adapters.bitcoin.script import refund_witness
+from adapters.bitcoin.transactions import Draft, Spend, TxOutput, parse_tx
+from adapters.bitcoin.wallet import OpenBook, Wallet
+from adapters.errors import Rejected
+
+__all__ = ["Preparer"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A draft, what it may cost, and the facts that go with it."""
+
+    draft: Draft
+    cap_sat: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """Prepares attempts of one chain.
+
+    Attributes:
+        network: its name, for refund recipes.
+        recovery_dir: where refund recipes of holds go before they can be sent.
+    """
+
+    wallet: Wallet
+    fees: FeeDesk
+    follower: Follower
+    network: str
+    recovery_dir: Path
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        """Return a signed attempt; see `adapters.base.Adapter.prepare`."""
+        if purpose == "tombstone":
+            raise Rejected("Bitcoin has no tombstones; burn the attempt instead", code="policy")
+        # What killed the former generation is cited only when a new one begins, with other coins.
+        former = () if task.generation > 1 and task.cites else _same_claim(former)
+        if purpose == "burn":
+            plan = await self._burn(task, former)
+        elif spends_hold(task):
+            plan = await self._refund(task, book, former)
+        elif former:
+            plan = await self._again(task, former)
+        else:
+            plan = await self._first(task, book)
+        return await self._signed(task, purpose, plan)
+
+    async def trial(self, task: Task) -> bytes:
+        """Return the forward effect as `prepare` would build it now, with dummy signatures.
+
+        A node that is asked about it learns nothing that it could send.
+        """
+        plan = await self._first(task, OpenBook())
+        return plan.draft.trial()
+
+    # ------------------------------------------------------------ the first attempt of a claim
+
+    async def _first(self, task: Task, book: ClaimBook) -> _Plan:
+        if task.action["kind"] == "hold" and self.follower.clock().height >= hold_of(task).locktime:
+            raise Rejected("the hold's refund height has passed already; nothing was sent")
+        if returns_to_source(task) and task.generation == 1:
+            return await self._return(task, book)
+        if task.action["kind"] == "consolidate":
+            return await self._consolidate(task, book)
+        must = await self.wallet.successors(task, book) if task.generation > 1 else ()
+        if returns_to_source(task):
+            return await self._return_from_others(task, book, must)
+        return await self._pay(task, book, task.action["from"], declared_outputs(task), must)
+
+    async def _pay(
+        self,
+        task: Task,
+        book: ClaimBook,
+        account: str,
+        outputs: tuple[TxOutput, ...],
+        must: Sequence[Coin] = (),
+    ) -> _Plan:
+        """Plan a payment of ``outputs`` from coins of ``account``."""
+        rate = await self.fees.rate_sat_kvb(FeeTerms.of(task.action))
+        change_script = self.wallet.script(account)
+        sizes = [len(output.script) for output in outputs]
+
+        def vsize(inputs: int, change: bool) -> int:  # noqa: FBT001 - as `select` asks
+            return payment_vsize(inputs, [*sizes, len(change_script)] if change else sizes)
+
+        chosen = await self.wallet.choose(
+            task, book, account, sum(output.value_sat for output in outputs),
+            lambda inputs, change: fee_at(rate, vsize(inputs, change)), must,
+        )  # fmt: skip
+        if chosen.change_sat:
+            outputs = (*outputs, TxOutput(chosen.change_sat, change_script))
+        cap = FeeTerms.of(task.action).max_sat_vb * vsize(len(chosen.coins), True)
+        return await self._planned(
+            task, chosen.coins, outputs, cap_sat=cap + dust_sat(change_script)
+        )
+
+    async def _return(self, task: Task, book: ClaimBook) -> _Plan:
+        """Plan the undo of a transfer: its own output, back to where it came from."""
+        assert task.forward is not None
+        outpoint = str(task.forward["outpoint"])
+        value_sat = int(task.forward["value_sat"])
+        if not book.take(outpoint):
+            raise Rejected(
+                f"the transfer's output {outpoint} is claimed by another effect; nothing was sent",
+                code="policy",
+            )
+        coin = Coin(outpoint, value_sat, task.action["to"], 0)
+        parents = {outpoint: list(task.forward.get("spent", ()))}
+        return await self._swept(task, (coin,), task.action["source_script"], parents)
+
+    async def _return_from_others(self, task: Task, book: ClaimBook, must: Sequence[Coin]) -> _Plan:
+        """Plan the undo of a transfer whose output was spent: what spent it, and other coins."""
+        rate = await self.fees.rate_sat_kvb(FeeTerms.of(task.action))
+        target = self.wallet.script(task.action["to"])
+        amount = int(task.action["amount"])
+        # The fee comes out of the returned value, so the coins have to cover the amount only.
+        chosen = await self.wallet.choose(task, book, task.action["to"], amount, _no_fee, must)
+        fee = fee_at(rate, payment_vsize(len(chosen.coins), [22, len(target)]))
+        fee = min(fee, undo_fee_cap_sat(task.action))
+        back = TxOutput(amount - fee, bytes.fromhex(task.action["source_script"]))
+        change = chosen.change_sat
+        outputs = (back, TxOutput(change, target)) if change else (back,)
+        cap = FeeTerms.of(task.action).max_sat_vb * payment_vsize(len(chosen.coins), [22, 22])
+        return await self._planned(task, chosen.coins, outputs, cap_sat=cap + dust_sat(target))
+
+    async def _consolidate(self, task: Task, book: ClaimBook) -> _Plan:
+        account = task.action["from"]
+        free = [coin for coin in self.wallet.final_coins(account) if not book.taken(coin.outpoint)]
+        smallest = sorted(free, key=lambda coin: (coin.value_sat, coin.outpoint))
+        taken = [
+            coin
+            for coin in smallest[: int(task.action["max_inputs"])]
+            if await self.wallet.nodes.unspent(coin.outpoint) and book.take(coin.outpoint)
+        ]
+        if len(taken) < 2:
+            raise Rejected(f"{account} has fewer than two free final coins to join")
+        return await self._swept(task, tuple(taken), task.action["source_script"])
+
+    async def _refund(self, task: Task, book: ClaimBook, former: Sequence[Attempt]) -> _Plan:
+        """Plan the refund of a hold; the chain takes it from its locktime on."""
+        if task.direction == "confirm":
+            raise Rejected("a hold on Bitcoin is redeemed by its payee, not by us", code="policy")
+        assert task.forward is not None
+        hold = hold_of(task)
+        height = self.follower.clock().height
+        if height < hold.locktime:
+            raise Rejected(
+                f"the refund opens at height {hold.locktime}, the chain is at {height}; "
+                "nothing was sent, wait for it"
+            )
+        outpoint, value_sat = str(task.forward["outpoint"]), int(task.forward["value_sat"])
+        if not former:
+            if task.generation > 1 and not await self.wallet.nodes.unspent(outpoint):
+                raise Rejected(f"the hold's output {outpoint} is spent; a verdict is needed")
+            if not book.take(outpoint):
+                raise Rejected(f"the hold's output {outpoint} is claimed otherwise", code="policy")
+        script = hold.witness_script()
+        spend = Spend(
+            outpoint, value_sat, script, task.action["from"],
+            lambda signature: refund_witness(signature, script),
+        )  # fmt: skip
+        bare = Draft(
+            (spend,), (TxOutput(0, bytes.fromhex(task.action["source_script"])),), hold.locktime
+        )
+        draft, cap = await self._bear(task, bare, replaced(former))
+        facts = {
+            "inputs": [[outpoint, str(value_sat), task.action["from"]]],
+            "parents": {outpoint: list(task.forward.get("spent", ()))},
+        }
+        return _Plan(draft, cap, facts)
+
+    # ------------------------------------------------------------ further attempts of a claim
+
+    async def _again(self, task: Task, former: Sequence[Attempt]) -> _Plan:
+        """Plan the same effect from the same coins at a fee that replaces the former ones."""
+        beaten = replaced(former)
+        assert beaten is not None
+        coins = _coins_of(former[-1])
+        if returns_to_source(task) or task.action["kind"] == "consolidate":
+            if task.generation > 1:
+                raise Rejected(
+                    "a return from other coins is not bumped; the same bytes are sent again, "
+                    "burn or wait",
+                    code="policy",
+                )
+            return await self._swept(
+                task, coins, task.action["source_script"], former[-1].facts["parents"], beaten
+            )
+        outputs = declared_outputs(task)
+        change_script = self.wallet.script(task.action["from"])
+        sizes = [len(output.script) for output in outputs]
+        vsize = payment_vsize(len(coins), [*sizes, len(change_script)])
+        fee, cap = await self.fees.beating(FeeTerms.of(task.action), beaten, vsize)
+        left = sum(coin.value_sat for coin in coins) - sum(o.value_sat for o in outputs)
+        if left < fee:
+            raise Rejected(
+                f"the claimed coins leave {left} satoshi for fees and {fee} are needed to replace "
+                "the former attempt; nothing was sent. Burn it, or send the former bytes again.",
+                code="policy",
+            )
+        if left - fee >= dust_sat(change_script):
+            outputs = (*outputs, TxOutput(left - fee, change_script))
+        draft = Draft(
+            self.wallet.spends(coins), outputs, version=int(task.action.get("version", 2))
+        )
+        return _Plan(draft, cap, self.wallet.facts(coins, former[-1].facts["parents"]))
+
+    async def _burn(self, task: Task, former: Sequence[Attempt]) -> _Plan:
+        """Plan the self-spend of a claim: no other attempt can be mined beside it."""
+        beaten = replaced(former)
+        if beaten is None or spends_hold(task) or returns_to_source(task):
+            raise Rejected(
+                "only an attempt to pay or to hold can be burnt; an undo already brings its coins "
+                "home, so send it again instead",
+                code="policy",
+            )
+        coins = _coins_of(former[-1])
+        source = task.action["source_script"]
+        # What replaces a version 3 transaction may be of any version, but stays its size's match.
+        vsize = payment_vsize(len(coins), [len(source) // 2])
+        incremental = FeeTerms.of(task.action).incremental_sat_vb
+        allowed = replace(beaten, cap_sat=beaten.cap_sat + incremental * vsize)
+        return await self._swept(task, coins, source, former[-1].facts["parents"], allowed)
+
+    # ------------------------------------------------------------ drafts
+
+    async def _planned(
+        self, task: Task, coins: tuple[Coin, ...], outputs: tuple[TxOutput, ...], *, cap_sat: int
+    ) -> _Plan:
+        draft = Draft(
+            self.wallet.spends(coins), outputs, version=int(task.action.get("version", 2))
+        )
+        return _Plan(draft, cap_sat, self.wallet.facts(coins, await self.wallet.parents(coins)))
+
+    def _draft(self, task: Task, coins: Sequence[Coin], outputs: tuple[TxOutput, ...]) -> Draft:
+        version = int(task.action.get("version", 2))
+        return Draft(self.wallet.spends(coins), outputs, version=version)
+
+    async def _swept(
+        self,
+        task: Task,
+        coins: tuple[Coin, ...],
+        script: str,
+        parents: Mapping[str, Any] | None = None,
+        beaten: Replaced | None = None,
+    ) -> _Plan:
+        """Plan a sweep of ``coins`` into one output of ``script`` (hex) that bears the fee."""
+        bare = Draft(self.wallet.spends(coins), (TxOutput(0, bytes.fromhex(script)),))
+        draft, cap = await self._bear(task, bare, beaten)
+        known = await self.wallet.parents(coins) if parents is None else parents
+        return _Plan(draft, cap, self.wallet.facts(coins, known))
+
+    async def _bear(self, task: Task, bare: Draft, beaten: Replaced | None) -> tuple[Draft, int]:
+        """Let the only output of ``bare`` take what the fee leaves; return it with its cap."""
+        vsize = bare.vsize
+        if beaten is None:
+            cap = FeeTerms.of(task.action).max_sat_vb * vsize
+            fee = fee_at(await self.fees.rate_sat_kvb(FeeTerms.of(task.action)), vsize)
+        else:
+            fee, cap = await self.fees.beating(FeeTerms.of(task.action), beaten, vsize)
+        output = bare.outputs[0]
+        left = sum(spend.value_sat for spend in bare.spends) - fee
+        if left < dust_sat(output.script):
+            raise Rejected(
+                f"a fee of {fee} satoshi would leave {left}, which is dust; nothing was sent. "
+                "Wait for lower fees.",
+                code="policy",
+            )
+        return replace(bare, outputs=(replace(output, value_sat=left),)), cap
+
+    # ------------------------------------------------------------ signatures
+
+    async def _signed(self, task: Task, purpose: Purpose, plan: _Plan) -> Prepared:
+        draft = plan.draft
+        assert 0 < draft.fee_sat <= plan.cap_sat, "a fee beyond its cap must not be signed"
+        raw = await draft.sign(self.wallet.signers)
+        tx = parse_tx(raw)
+        facts = dict(plan.facts)
+        if purpose == "effect":
+            facts |= {"outpoint": f"{tx.tx_id}:0", "value_sat": str(tx.outputs[0].value_sat)}
+        if task.action["kind"] == "hold" and task.direction == "forward" and purpose == "effect":
+            facts |= self._recipe(task, tx.tx_id)
+        return Prepared(
+            tx_id=tx.tx_id,
+            raw=raw,
+            claim=tuple((spend.outpoint, 0) for spend in draft.spends),
+            since=self.follower.clock().height,
+            fee={
+                "fee_sat": str(draft.fee_sat),
+                "vsize": tx.vsize,
+                "rate_sat_kvb": draft.fee_sat * 1000 // tx.vsize,
+                "cap_sat": str(plan.cap_sat),
+            },
+            facts=facts,
+        )
+
+    def _recipe(self, task: Task, tx_id: str) -> dict[str, Any]:
+        """Write the refund recipe to disk; return what the journal keeps of the hold."""
+        hold = hold_of(task)
+        facts = {
+            "witness_script": hold.witness_script().hex(),
+            "locktime": hold.locktime,
+            "hashlock": hold.hashlock.hex(),
+        }
+        recipe = facts | {
+            "outpoint": f"{tx_id}:0",
+            "amount_sat": task.action["amount"],
+            "payer": task.action["from"],
+            "network": self.network,
+        }
+        try:
+            write_recipe(self.recovery_dir, task.saga, task.step, tx_id, recipe)
+        except OSError as error:
+            raise Rejected(
+                f"the refund recipe can not be written to {self.recovery_dir}: {error.strerror}; "
+                "nothing was sent, because without it a lost journal would lose the hold",
+                code="policy",
+            ) from error
+        return facts
+
+
+def _no_fee(inputs: int, change: bool) -> int:  # noqa: FBT001 - as `select` asks
+    del inputs, change
+    return 0
+
+
+def _same_claim(former: Sequence[Attempt]) -> Sequence[Attempt]:
+    """Keep the attempts of the newest claim; earlier generations spent other coins."""
+    return [attempt for attempt in former if attempt.claim == former[-1].claim]
+
+
+def _coins_of(attempt: Attempt) -> tuple[Coin, ...]:
+    return tuple(
+        Coin(outpoint, int(value_sat), address, 0)
+        for outpoint, value_sat, address in attempt.facts["inputs"]
+    )

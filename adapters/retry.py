@@ -1,0 +1,69 @@
+"""The one home of retries. Only reads are ever repeated, and only on `Transient`.
+
+A send is never repeated here: the coordinator does that with stored bytes, from its journal.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    stop_never,
+    wait_random_exponential,
+)
+
+from adapters.errors import Transient
+
+__all__ = ["Patience", "reading", "reading_for_ever"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a read is repeated: random waits that double, within both limits."""
+
+    attempts: int = 4
+    first_wait_s: float = 0.05
+    longest_wait_s: float = 2.0
+    total_s: float = 20.0
+
+
+_DEFAULT = Patience()
+
+
+async def reading(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAULT) -> T:
+    """Return what ``read`` returns, repeating it while it raises `Transient`.
+
+    Raises:
+        Transient: the last one, when the patience is used up.
+    """
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Transient),
+        stop=stop_after_attempt(patience.attempts) | stop_after_delay(patience.total_s),
+        wait=wait_random_exponential(patience.first_wait_s, patience.longest_wait_s),
+        reraise=True,
+    )
+    return await _run(retrying, read)
+
+
+async def reading_for_ever(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAULT) -> T:
+    """Return what ``read`` returns, however long its `Transient` trouble lasts; for followers."""
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Transient),
+        stop=stop_never,
+        wait=wait_random_exponential(patience.first_wait_s, patience.longest_wait_s),
+        reraise=True,
+    )
+    return await _run(retrying, read)
+
+
+async def _run(retrying: AsyncRetrying, read: Callable[[], Awaitable[T]]) -> T:
+    async def once() -> T:  # tenacity awaits coroutine functions only
+        return await read()
+
+    return await retrying(once)
