@@ -285,7 +285,10 @@ class ClaimBook(Protocol):
 
 
 class Adapter(Protocol):
-    """One chain. Every method may raise `Transient`; the rest is named where it applies."""
+    """One chain. Every coroutine may raise `Transient`; the rest is named where it applies.
+
+    Plain methods answer from what is known here and raise nothing.
+    """
 
     @property
     def chain(self) -> str:

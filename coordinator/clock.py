@@ -1,6 +1,7 @@
 """The host's clock, the only place that reads it."""
 
 import asyncio
+import contextlib
 import time
 
 __all__ = ["HostClock"]
@@ -16,7 +17,7 @@ class HostClock:
     async def sleep_until(self, due_ms: int | None, changed: asyncio.Event) -> None:
         """Return when ``due_ms`` is reached (None: never) or ``changed`` is set."""
         timeout_s = None if due_ms is None else max(0, due_ms - self.now_ms()) / 1000
-        try:
-            await asyncio.wait_for(changed.wait(), timeout_s)
-        except TimeoutError:
-            return
+        # Not wait_for: before Python 3.12 it swallows a cancellation that arrives with the event.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await changed.wait()

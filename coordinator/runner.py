@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from adapters.base import Adapter, BlockEvent, ChainClock
+from adapters.errors import Transient
 from coordinator.claims import Claims
 from coordinator.errors import JournalBroken, JournalError
 from coordinator.gaps import GapFiller
@@ -305,12 +306,19 @@ class Runner:
         adapter = self.adapters[chain]
         self._chains = {**self._chains, chain: adapter.clock()}
         try:
-            async for event in adapter.follow(adapter.clock().height):
-                self._saw(chain, event)
+            while True:
+                try:
+                    async for event in adapter.follow(adapter.clock().height):
+                        self._saw(chain, event)
+                except Transient:
+                    await self._pause(self.settings.retry_ms_min)
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - a chain that can not be followed ends us
             self.fail(error)
+
+    async def _pause(self, milliseconds: int) -> None:
+        await self.clock.sleep_until(self.clock.now_ms() + milliseconds, asyncio.Event())
 
     def _saw(self, chain: str, event: BlockEvent) -> None:
         self._chains = {**self._chains, chain: event.clock}
