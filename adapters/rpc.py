@@ -74,6 +74,7 @@ class JsonRpc:
         self._reply_limit_bytes = reply_limit_bytes
         self._ids = count(1)
         self._session: aiohttp.ClientSession | None = None
+        self._closed = False
 
     @property
     def label(self) -> str:
@@ -81,7 +82,8 @@ class JsonRpc:
         return f"{self._url.scheme}://{self._url.host}:{self._url.port}"
 
     async def close(self) -> None:
-        """Close all connections; a later call opens new ones."""
+        """Close all connections, for good: a later call is `Transient` and opens none."""
+        self._closed = True
         if self._session is not None:
             session, self._session = self._session, None
             await session.close()
@@ -151,6 +153,8 @@ class JsonRpc:
         return value
 
     async def _exchange(self, body: Any) -> tuple[int, bytes]:
+        if self._closed:
+            raise Transient(f"the connection to {self.label} was closed here")
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout)

@@ -1,0 +1,322 @@
+"""`adapters.base.Adapter` for EVM chains: wiring, no rules of its own."""
+
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from adapters.assets import AssetFacts
+from adapters.base import (
+    Attempt,
+    BlockEvent,
+    ChainClock,
+    ClaimBook,
+    Consumed,
+    Observation,
+    Prepared,
+    Purpose,
+    Resolved,
+    StepSpec,
+    Submission,
+    Task,
+)
+from adapters.errors import Rejected, Transient
+from adapters.evm import outcome, preflight
+from adapters.evm.abi import decode, encode, hash_of
+from adapters.evm.actions import OPERATIONS, call_of, effect_of, trial_task
+from adapters.evm.attempts import AttemptBuilder
+from adapters.evm.blocks import nonce_key, operation_key
+from adapters.evm.fees import Price, caps_of
+from adapters.evm.follower import Follower
+from adapters.evm.nodes import Nodes
+from adapters.evm.quorum import Quorum
+from adapters.evm.reader import BlockReader
+from adapters.evm.resolve import Resolver
+from adapters.evm.settings import EvmSettings
+from adapters.evm.signing import EvmSigner, read_signed
+from adapters.evm.values import AbiError
+from adapters.retry import reading
+from adapters.rpc import RpcError
+from adapters.tables import TableError
+
+__all__ = ["EvmAdapter"]
+
+_DETAILS_MAX: Final = 10_000
+_FILL_GAS: Final = 21_000
+
+
+class EvmAdapter:
+    """One EVM chain.
+
+    Args:
+        chain: its name in chains.toml.
+        signers: by signer name; every one of them is followed.
+        assets: the assets of this chain by name, exactly one of them native.
+
+    Raises:
+        TableError: no asset is the chain's own.
+    """
+
+    def __init__(
+        self,
+        chain: str,
+        settings: EvmSettings,
+        signers: Mapping[str, EvmSigner],
+        assets: Mapping[str, AssetFacts],
+    ) -> None:
+        natives = [asset for asset in assets.values() if asset.native]
+        if len(natives) != 1:
+            raise TableError(f"[chain.{chain}] needs exactly one asset that is native on it")
+        self._chain = chain
+        self._settings = settings
+        self._assets = assets
+        self._native = natives[0]
+        self._nodes = Nodes(
+            chain,
+            settings.rpc,
+            timeout_s=settings.timeout_ms / 1000,
+            chain_id=settings.chain_id,
+            genesis=settings.genesis,
+            clock=time.monotonic,
+        )
+        accounts = {signer.address: signer for signer in signers.values()}
+        own = [item.address for item in settings.contracts.values() if item.artifact]
+        reader = BlockReader(self._nodes, settings.finality.tag, accounts, own)
+        self._accounts = tuple(accounts)
+        self._follower = Follower(reader, settings, time.monotonic)
+        self._quorum = Quorum(self._nodes, settings.finality)
+        self._builder = AttemptBuilder(self._nodes, settings, accounts, self._native.name)
+        addresses = {name: signer.address for name, signer in signers.items()}
+        self._resolver = Resolver(chain, settings, self._nodes, addresses, assets, self._native)
+        #: why a transaction of ours reverted, once found out.
+        self._details: OrderedDict[str, str] = OrderedDict()
+
+    @property
+    def chain(self) -> str:
+        """The chain's name in chains.toml."""
+        return self._chain
+
+    async def open(self) -> None:
+        """Reach the nodes, compare chain id and genesis, read the head."""
+        await self._nodes.open()
+        await self._follower.open()
+
+    async def close(self) -> None:
+        """End the follower and all connections."""
+        self._follower.close()
+        await self._nodes.close()
+
+    def terms(self) -> Mapping[str, Any]:
+        """Return what a plan fixes of this chain."""
+        settings = self._settings
+        finality = settings.finality
+        return {
+            "kind": "evm",
+            "chain_id": settings.chain_id,
+            "genesis": self._nodes.genesis,
+            "finality": finality.tag or f"{finality.confirmations} confirmations",
+            "finality_blocks": finality.blocks,
+            "block_time_ms": {"fast": settings.block_fast_ms, "slow": settings.block_slow_ms},
+            "fee": {
+                "max_fee_wei": str(settings.fee.max_fee_wei),
+                "max_tip_wei": str(settings.fee.max_tip_wei),
+                "tip_wei": str(settings.fee.tip_wei),
+            },
+            "nodes": len(settings.rpc),
+            "native": self._native.name,
+        }
+
+    # ------------------------------------------------------------------------------- plan time
+
+    async def resolve(self, spec: StepSpec) -> Resolved:
+        """Turn a plan's step into what runs."""
+        return await self._resolver.resolve(spec)
+
+    async def simulate(self, resolved: Resolved) -> str | None:
+        """Try the effect on today's state; every action here can be tried."""
+        await self._check(trial_task(resolved.action), unused=False)
+        return None
+
+    # --------------------------------------------------------------------------- blocks and keys
+
+    def clock(self) -> ChainClock:
+        """Return height and time of the newest block read."""
+        return self._follower.clock()
+
+    def follow(self, since: int) -> AsyncIterator[BlockEvent]:
+        """Read every block from ``since`` once, for ever."""
+        return self._follower.follow(since)
+
+    async def cover(self, since: int) -> None:
+        """Make `observe` see blocks from ``since`` on."""
+        if since < self._follower.index.low:
+            await reading(lambda: self._follower.cover(since))
+
+    def nudge(self) -> None:
+        """Look for a new block sooner."""
+        self._follower.nudge()
+
+    def keys(self, task: Task, attempts: Sequence[Attempt]) -> frozenset[str]:
+        """Name what concerns this effort: its nonces, and its operation id."""
+        claims = [claim for attempt in attempts for claim in attempt.claim]
+        keys = {nonce_key(account, nonce) for account, nonce in claims}
+        contracts = []
+        if task.action["kind"] in OPERATIONS:
+            contracts = [task.action["contract"]]
+            keys.add(operation_key(task.action["contract"], task.op_id))
+        # A saga may be older than the configuration: what it needs is followed all the same.
+        self._follower.watch((account for account, _ in claims), contracts)
+        self._follower.index.ask(keys)
+        return frozenset(keys)
+
+    # ---------------------------------------------------------------------------------- attempts
+
+    async def preflight(self, task: Task) -> None:
+        """Refuse what would fail on the newest state."""
+        await self._check(task, unused=True)
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        """Claim, build and sign; send nothing."""
+        present = [item for item in former if item.facts.get("gen", 1) == task.generation]
+        since = self._follower.head.height
+        if purpose == "tombstone":
+            cancels = [item for item in present if item.purpose == "tombstone"]
+            return await self._builder.tombstone(task, book, cancels, since)
+        rivals = [item for item in present if item.purpose != "tombstone"]
+        if purpose == "burn":
+            return await self._builder.burn(task, rivals, since)
+        return await self._builder.effect(task, book, rivals, since)
+
+    def sequences(self) -> Collection[str]:
+        """Return our accounts: a chain takes their nonces in order only."""
+        return self._accounts
+
+    async def unused(self, resource: str) -> int:
+        """Return the account's next nonce by the newest block."""
+        return int(await self._read("eth_getTransactionCount", (resource, "latest")), 16)
+
+    async def fill(self, resource: str, value: int) -> Prepared:
+        """Build a payment of nothing to oneself under one nonce."""
+        fee = self._settings.fee
+        gas = self._settings.gas.get("burn", _FILL_GAS)
+        caps = Price(fee.max_fee_wei, fee.tip_wei)
+        return await self._builder.fill(resource, value, gas, caps, self._follower.head.height)
+
+    async def submit(self, tx_id: str, raw: bytes) -> Submission:
+        """Give stored bytes to every node; if none takes them, see whether their payer can pay."""
+        if f"0x{hash_of(raw).hex()}" != tx_id:
+            raise ValueError(f"the bytes of {tx_id} have another hash; nothing was sent")
+        accepted, hint = await self._nodes.send(raw)
+        if accepted:
+            return Submission(accepted=True, hint=hint)
+        return Submission(accepted=False, hint=hint, fund=await self._shortfall(raw))
+
+    async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        """Look for the effect, then at what became of the attempts."""
+        self.keys(task, attempts)
+        await self.cover(self._since(task, attempts))
+        seen = outcome.observe(
+            self._follower.index, task, attempts, effect_of(task), self._follower.final_height
+        )
+        if seen.found is not None and seen.found.final:
+            found = seen.found
+            if not await self._quorum.agrees(found.tx_id, found.block_hash, found.height):
+                return replace(seen, found=replace(found, final=False))
+        if seen.consumed is not None:
+            return replace(seen, consumed=await self._explained(seen.consumed))
+        return seen
+
+    async def balance(self, holder: str, asset: str) -> int:
+        """Return what ``holder`` owns of ``asset`` at the newest block."""
+        facts = self._assets.get(asset)
+        if facts is None:
+            raise Rejected(f"{asset} is no asset of {self._chain}")
+        if facts.contract is None:
+            return int(await self._read("eth_getBalance", (holder, "latest")), 16)
+        data = encode("balanceOf(address)", ("address",), (holder,))
+        call = {"to": facts.contract, "data": f"0x{data.hex()}"}
+        answer = await self._read("eth_call", (call, "latest"))
+        try:
+            return int(decode(("uint256",), bytes.fromhex(answer.removeprefix("0x")))[0])
+        except (AbiError, ValueError):
+            raise Rejected(f"{facts.contract} does not answer like an ERC-20 token") from None
+
+    # ----------------------------------------------------------------------------------- private
+
+    async def _check(self, task: Task, *, unused: bool) -> None:
+        action = task.action
+        call = call_of(task)
+        ground = None
+        if unused and action["kind"] in OPERATIONS:
+            ground = preflight.OwnGround(
+                action["contract"], action["account"], action["group"], task.op_id
+            )
+        await preflight.check(
+            self._nodes,
+            call,
+            max_fee_wei=caps_of(task, "effect").max_fee_wei,
+            native=self._native.name,
+            code=action["code"],
+            abi=self._abi(call.to),
+            ground=ground,
+            returns_bool=action.get("token") == call.to and action["kind"] not in OPERATIONS,
+        )
+
+    def _abi(self, address: str) -> Sequence[Mapping[str, Any]]:
+        for contract in self._settings.contracts.values():
+            if contract.address == address:
+                return contract.abi
+        return ()
+
+    def _since(self, task: Task, attempts: Sequence[Attempt]) -> int:
+        heights = [attempt.since for attempt in attempts]
+        if task.forward is not None and "height" in task.forward:
+            heights.append(int(task.forward["height"]))
+        return min(heights, default=self._follower.index.low)
+
+    async def _explained(self, consumed: Consumed) -> Consumed:
+        """Add the reason of a revert, and let the other nodes agree that it is final."""
+        final = consumed.final and await self._quorum.agrees(
+            consumed.tx_id, consumed.block_hash, consumed.height
+        )
+        facts = dict(consumed.facts)
+        if consumed.reason == "reverted" and "detail" not in facts:
+            facts["detail"] = await self._revert_detail(consumed)
+        return replace(consumed, final=final, facts=facts)
+
+    async def _revert_detail(self, consumed: Consumed) -> str:
+        key = consumed.tx_id + consumed.block_hash
+        if key not in self._details:
+            landed = self._follower.index.landed_as(consumed.tx_id, consumed.height)
+            reason = None
+            if landed is not None and landed.to is not None:
+                reason = await preflight.replayed_reason(self._nodes, landed, self._abi(landed.to))
+            self._details[key] = reason or "the chain does not say why"
+            if len(self._details) > _DETAILS_MAX:
+                self._details.popitem(last=False)
+        return self._details[key]
+
+    async def _shortfall(self, raw: bytes) -> tuple[str, str, int] | None:
+        """Return what the sender of refused bytes lacks, if they can still take effect."""
+        try:
+            signed = read_signed(raw)
+        except ValueError:  # a signer of another make
+            return None
+        try:
+            nonce = await self._read("eth_getTransactionCount", (signed.sender, "latest"))
+            balance = await self._read("eth_getBalance", (signed.sender, "latest"))
+        except Transient:
+            return None
+        missing = signed.worst_cost_wei - int(balance, 16)
+        if int(nonce, 16) > signed.tx.nonce or missing <= 0:
+            return None
+        return signed.sender, self._native.name, missing
+
+    async def _read(self, method: str, params: Sequence[Any]) -> Any:
+        try:
+            return await self._nodes.call(method, params)
+        except RpcError as error:
+            raise Transient(f"a node of {self._chain} can not read state: {error}") from error

@@ -1,0 +1,240 @@
+"""Builds and signs attempts: nonce, price, funds. Nothing is sent here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Task
+from adapters.errors import Rejected, Transient
+from adapters.evm.abi import decode, encode, hash_of
+from adapters.evm.actions import Call, call_of, payer_of, tombstone_of
+from adapters.evm.blocks import read_header
+from adapters.evm.fees import Price, beat, caps_of, opening
+from adapters.evm.nodes import Nodes
+from adapters.evm.settings import EvmSettings
+from adapters.evm.signing import Eip1559, EvmSigner
+from adapters.evm.values import AbiError, checksum
+from adapters.rpc import RpcError
+
+__all__ = ["AttemptBuilder"]
+
+#: Confirms, undos and kills may use more of an account's line than forward steps.
+_WINDOW_FACTOR: Final = 4
+#: First bytes of the code of an account that delegated itself (EIP-7702).
+_DELEGATION: Final = "0xef0100"
+
+
+@dataclass(frozen=True, slots=True)
+class _Payer:
+    """An account as the newest block shows it."""
+
+    account: str
+    nonce: int
+    balance_wei: int
+    #: EIP-7702: its code runs for others too, and nodes keep one waiting transaction of it.
+    delegated: bool = False
+
+
+class AttemptBuilder:
+    """Builds attempts for one chain.
+
+    Args:
+        signers: by account.
+        native: name of the asset that fees are paid in.
+    """
+
+    def __init__(
+        self, nodes: Nodes, settings: EvmSettings, signers: Mapping[str, EvmSigner], native: str
+    ) -> None:
+        self._nodes = nodes
+        self._settings = settings
+        self._signers = signers
+        self._native = native
+
+    async def effect(
+        self, task: Task, book: ClaimBook, former: Sequence[Attempt], since: int
+    ) -> Prepared:
+        """Build what makes the effect; under the same claim as ``former`` attempts, if any."""
+        call = call_of(task)
+        reads = [_allowance_read(task)] if _keeps_allowance(task) else []
+        payer, base_fee_wei, rest = await self._payer(call.sender, reads)
+        facts: dict[str, Any] = {"gen": task.generation}
+        if reads:
+            facts["former_allowance"] = _allowance(rest[0])
+        price = self._price(task, "effect", base_fee_wei, former)
+        if task.direction == "forward" and price.max_fee_wei < base_fee_wei:
+            raise Rejected(
+                f"a block costs {base_fee_wei} wei per gas now, the cap is {price.max_fee_wei}",
+                code="policy",
+            )
+        self._check_funds(payer, call, price)
+        nonce = self._nonce(task, payer, book, former)
+        return await self._signed(call, nonce, price, since, facts)
+
+    async def burn(self, task: Task, former: Sequence[Attempt], since: int) -> Prepared:
+        """Build a payment of nothing to oneself under the claim of ``former`` attempts."""
+        if not former:
+            raise Rejected("there is no attempt that a burn could end", code="policy")
+        account, nonce = former[0].claim[0]
+        call = Call(account, account, 0, b"", int(task.action["gas"]["burn"]))
+        payer, base_fee_wei, _ = await self._payer(account, [])
+        price = self._price(task, "burn", base_fee_wei, former)
+        self._check_funds(payer, call, price)
+        return await self._signed(call, nonce, price, since, {"gen": task.generation})
+
+    async def fill(self, account: str, nonce: int, gas: int, caps: Price, since: int) -> Prepared:
+        """Build a payment of nothing to oneself under a nonce that no saga has claimed."""
+        call = Call(account, account, 0, b"", gas)
+        payer, base_fee_wei, _ = await self._payer(account, [])
+        price = opening(base_fee_wei, caps.tip_wei, caps)
+        self._check_funds(payer, call, price)
+        return await self._signed(call, nonce, price, since, {})
+
+    async def tombstone(
+        self, task: Task, book: ClaimBook, former: Sequence[Attempt], since: int
+    ) -> Prepared:
+        """Build the cancellation of the operation id, by any account of its group that can pay."""
+        candidates, base_fee_wei = await self._members(task)
+        for payer in candidates:
+            mine = [item for item in former if item.claim[0][0] == payer.account]
+            price = self._price(task, "tombstone", base_fee_wei, mine)
+            call = tombstone_of(task, payer.account)
+            if payer.balance_wei < call.gas * price.max_fee_wei:
+                continue
+            nonce = mine[0].claim[0][1] if mine else book.take_next(payer.account, payer.nonce)
+            return await self._signed(call, nonce, price, since, {"gen": task.generation})
+        if not candidates:
+            raise Rejected(f"no signer of ours is in group {task.action['group']}")
+        payer = candidates[0]
+        price = self._price(task, "tombstone", base_fee_wei, ())
+        self._check_funds(payer, tombstone_of(task, payer.account), price)
+        raise Rejected("the price of a tombstone is at its cap", code="policy")
+
+    async def _members(self, task: Task) -> tuple[list[_Payer], int]:
+        """Return our accounts in the operation's group, the richest first, the base fee with them.
+
+        The account whose attempt is to be ended comes last: it is likely the one in trouble.
+        """
+        accounts = list(self._signers)
+        contract = task.action["contract"]
+        calls: list[tuple[str, Any]] = [("eth_getBlockByNumber", ("latest", False))]
+        for account in accounts:
+            data = encode("group_of(address)", ("address",), (account,))
+            calls += _account_reads(account)
+            calls.append(("eth_call", ({"to": contract, "data": f"0x{data.hex()}"}, "latest")))
+        block, *answers = (_value(answer) for answer in await self._nodes.batch(calls))
+        found = []
+        for at, account in enumerate(accounts):
+            nonce, balance, group = answers[3 * at : 3 * at + 3]
+            if _address(group) == task.action["group"]:
+                found.append(_Payer(account, int(nonce, 16), int(balance, 16)))
+        broke = payer_of(task)
+        found.sort(key=lambda payer: (payer.account == broke, -payer.balance_wei))
+        return found, read_header(block).base_fee_wei
+
+    async def _payer(
+        self, account: str, more: Sequence[tuple[str, Any]]
+    ) -> tuple[_Payer, int, list[Any]]:
+        """Return an account, the newest base fee and the answers to ``more``, in one request."""
+        if account not in self._signers:
+            raise Rejected(f"no signer for {account} is configured any more; nothing was sent")
+        calls = [
+            ("eth_getBlockByNumber", ("latest", False)), *_account_reads(account),
+            ("eth_getCode", (account, "latest")), *more,
+        ]  # fmt: skip
+        answers = [_value(answer) for answer in await self._nodes.batch(calls)]
+        delegated = str(answers[3]).startswith(_DELEGATION)
+        payer = _Payer(account, int(answers[1], 16), int(answers[2], 16), delegated)
+        return payer, read_header(answers[0]).base_fee_wei, answers[4:]
+
+    def _price(
+        self, task: Task, purpose: Purpose, base_fee_wei: int, former: Sequence[Attempt]
+    ) -> Price:
+        caps = caps_of(task, purpose)
+        fresh = opening(base_fee_wei, int(task.action["tip"]), caps)
+        prices = [Price.of(item.fee) for item in former]
+        return beat(prices, fresh, caps) if prices else fresh
+
+    def _nonce(self, task: Task, payer: _Payer, book: ClaimBook, former: Sequence[Attempt]) -> int:
+        if former:
+            return former[0].claim[0][1]
+        nonce = book.take_next(payer.account, payer.nonce)
+        window = self._settings.window * (1 if task.direction == "forward" else _WINDOW_FACTOR)
+        window = 1 if payer.delegated else window
+        if nonce - payer.nonce >= window:
+            raise Transient(
+                f"{payer.account} has {nonce - payer.nonce} transactions on their way already"
+            )
+        return nonce
+
+    def _check_funds(self, payer: _Payer, call: Call, price: Price) -> None:
+        missing = call.value_wei + call.gas * price.max_fee_wei - payer.balance_wei
+        if missing > 0:
+            raise Rejected(
+                f"{payer.account} lacks {missing} base units of {self._native} for value and gas",
+                code="unfunded",
+                fund=(payer.account, self._native, missing),
+            )
+
+    async def _signed(
+        self, call: Call, nonce: int, price: Price, since: int, facts: Mapping[str, Any]
+    ) -> Prepared:
+        unsigned = Eip1559(
+            chain_id=self._settings.chain_id,
+            nonce=nonce,
+            max_priority_fee_wei=price.tip_wei,
+            max_fee_wei=price.max_fee_wei,
+            gas=call.gas,
+            to=call.to,
+            value_wei=call.value_wei,
+            data=call.data,
+        )
+        raw = await self._signers[call.sender].sign(unsigned)
+        cost_wei = call.gas * price.max_fee_wei
+        return Prepared(
+            tx_id=f"0x{hash_of(raw).hex()}",
+            raw=raw,
+            claim=((call.sender, nonce),),
+            since=since,
+            fee={**price.json(), "gas": str(call.gas), "cost": str(cost_wei)},
+            facts=facts,
+        )
+
+
+def _account_reads(account: str) -> list[tuple[str, Any]]:
+    return [
+        ("eth_getTransactionCount", (account, "latest")),
+        ("eth_getBalance", (account, "latest")),
+    ]
+
+
+def _keeps_allowance(task: Task) -> bool:
+    return task.action["kind"] == "approve" and task.direction == "forward"
+
+
+def _allowance_read(task: Task) -> tuple[str, Any]:
+    action = task.action
+    values = (action["account"], action["spender"])
+    data = encode("allowance(address,address)", ("address", "address"), values)
+    return ("eth_call", ({"to": action["token"], "data": f"0x{data.hex()}"}, "latest"))
+
+
+def _allowance(answer: str) -> str:
+    return str(_decoded("uint256", answer))
+
+
+def _address(answer: str) -> str:
+    return checksum(_decoded("address", answer))
+
+
+def _decoded(kind: str, answer: str) -> Any:
+    try:
+        return decode((kind,), bytes.fromhex(answer.removeprefix("0x")))[0]
+    except (AbiError, ValueError):
+        raise Transient("a node answered a read of a contract with nonsense") from None
+
+
+def _value(answer: Any) -> Any:
+    if isinstance(answer, RpcError):
+        raise Transient(f"a node can not read state: {answer}")
+    return answer

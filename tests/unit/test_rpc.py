@@ -1,0 +1,234 @@
+"""The JSON-RPC door against a server that misbehaves as it is told."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from adapters.errors import Ambiguous, Transient
+from adapters.retry import Patience, reading, reading_for_ever
+from adapters.rpc import JsonRpc, RpcError
+
+Answer = Callable[[Any, web.Request], Awaitable[web.StreamResponse]]
+
+
+def with_server(
+    answer: Answer, body: Callable[[JsonRpc], Awaitable[None]], **options: Any
+) -> list[Any]:
+    """Serve ``answer`` on a free port and play ``body``; return the bodies that arrived."""
+    arrived: list[Any] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        sent = await request.json()
+        arrived.append(sent)
+        return await answer(sent, request)
+
+    async def whole() -> None:
+        application = web.Application()
+        application.router.add_post("/secret-path", handle)
+        runner = web.AppRunner(application, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        rpc = JsonRpc(f"http://127.0.0.1:{port}/secret-path", **options)
+        try:
+            await body(rpc)
+        finally:
+            await rpc.close()
+            await runner.cleanup()
+
+    asyncio.run(whole())
+    return arrived
+
+
+def replies(make: Callable[[Any], Any], status: int = 200) -> Answer:
+    async def answer(sent: Any, _request: web.Request) -> web.Response:
+        made = make(sent)
+        text = made if isinstance(made, str) else json.dumps(made)
+        return web.Response(text=text, status=status)
+
+    return answer
+
+
+def result(sent: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": sent["id"], "result": [sent["method"], sent["params"]]}
+
+
+def test_a_result_comes_back() -> None:
+    async def body(rpc: JsonRpc) -> None:
+        assert await rpc.call("m", [1, "a"]) == ["m", [1, "a"]]
+        assert await rpc.send("m") == ["m", []]
+
+    arrived = with_server(replies(result), body)
+    assert [sent["jsonrpc"] for sent in arrived] == ["2.0", "2.0"]
+    assert arrived[0]["id"] != arrived[1]["id"]
+
+
+def test_a_batch_comes_back_in_its_own_order_with_errors_in_their_places() -> None:
+    def make(sent: Any) -> Any:
+        answers = [result(item) for item in sent]
+        answers[1] = {"id": sent[1]["id"], "error": {"code": 3, "message": "no", "data": "0x"}}
+        return list(reversed(answers))
+
+    async def body(rpc: JsonRpc) -> None:
+        first, second, third = await rpc.batch([("a", []), ("b", []), ("c", [])])
+        assert (first[0], third[0]) == ("a", "c")
+        assert isinstance(second, RpcError)
+        assert (second.code, second.message, second.data) == (3, "no", "0x")
+        assert await rpc.batch([]) == []
+
+    assert len(with_server(replies(make), body)) == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "status"),
+    [
+        (lambda sent: {**result(sent), "id": sent["id"] + 1}, 200),
+        (lambda sent: {"id": sent["id"]}, 200),
+        (lambda sent: {"id": sent["id"], "error": "text"}, 200),
+        (lambda _sent: "not json", 200),
+        (lambda _sent: "[" * 100_000, 200),
+        (lambda _sent: [], 200),
+        (lambda _sent: 5, 200),
+        (lambda _sent: "Work queue depth exceeded", 503),
+        (lambda _sent: "rate limited", 429),
+        (lambda _sent: "who are you", 401),
+        (lambda _sent: {"x": "y" * 5000}, 200),
+        (lambda sent: {"id": sent["id"], "error": {"code": -32005, "message": "limit"}}, 200),
+    ],
+    ids=[
+        "another id", "no result", "an odd error", "no JSON", "deep nesting", "a list", "a number",
+        "overloaded", "rate limited", "unauthorised", "too long", "busy",
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_transient_for_a_read_and_ambiguous_for_a_send(
+    make: Callable[[Any], Any], status: int
+) -> None:
+    async def body(rpc: JsonRpc) -> None:
+        with pytest.raises(Transient) as read:
+            await rpc.call("m")
+        assert "secret-path" not in str(read.value)
+        with pytest.raises(Ambiguous, match="may have arrived"):
+            await rpc.send("m")
+
+    options = {"transient_codes": frozenset({-32005}), "reply_limit_bytes": 4000}
+    with_server(replies(make, status), body, **options)
+
+
+def test_an_error_with_an_http_status_is_still_the_nodes_answer() -> None:
+    def make(sent: Any) -> Any:
+        return {"id": sent["id"], "error": {"code": -5, "message": "unknown"}, "result": None}
+
+    async def body(rpc: JsonRpc) -> None:
+        for ask in (rpc.call, rpc.send):
+            with pytest.raises(RpcError) as refused:
+                await ask("m")
+            assert refused.value.code == -5
+
+    with_server(replies(make, 500), body)
+
+
+def test_a_node_that_refuses_a_whole_batch_says_so() -> None:
+    def make(_sent: Any) -> Any:
+        return {"id": None, "error": {"code": -32600, "message": "no batches"}}
+
+    async def body(rpc: JsonRpc) -> None:
+        with pytest.raises(RpcError, match="no batches"):
+            await rpc.batch([("a", [])])
+
+    with_server(replies(make), body)
+
+
+def test_a_hang_ends_at_the_timeout() -> None:
+    async def answer(_sent: Any, _request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def body(rpc: JsonRpc) -> None:
+        with pytest.raises(Transient, match=r"did not answer in 0\.1 s"):
+            await rpc.call("m")
+
+    with_server(answer, body, timeout_s=0.1)
+
+
+def test_a_redirect_is_not_followed() -> None:
+    async def answer(_sent: Any, _request: web.Request) -> web.Response:
+        raise web.HTTPTemporaryRedirect("http://127.0.0.1:9/elsewhere")
+
+    async def body(rpc: JsonRpc) -> None:
+        with pytest.raises(Transient, match="HTTP 307"):
+            await rpc.call("m")
+
+    assert len(with_server(answer, body)) == 1
+
+
+def test_a_closed_door_stays_closed() -> None:
+    async def body(rpc: JsonRpc) -> None:
+        await rpc.call("m")
+        await rpc.close()
+        await rpc.close()
+        with pytest.raises(Transient, match="was closed"):
+            await rpc.call("m")
+
+    with_server(replies(result), body)
+
+
+def test_headers_are_asked_for_again_after_a_401() -> None:
+    tokens = iter(["old", "new"])
+
+    async def answer(sent: Any, request: web.Request) -> web.Response:
+        fresh = request.headers["Authorization"] == "new"
+        return web.json_response(result(sent), status=200 if fresh else 401)
+
+    async def body(rpc: JsonRpc) -> None:
+        assert await rpc.call("m") == ["m", []]
+        assert await rpc.call("m") == ["m", []]
+
+    arrived = with_server(answer, body, headers=lambda: {"Authorization": next(tokens)})
+    assert len(arrived) == 3
+
+
+def test_a_node_that_is_away_is_named_by_host_and_port_only() -> None:
+    async def whole() -> None:
+        rpc = JsonRpc("http://user:hunter2@127.0.0.1:9/token")
+        with pytest.raises(Transient) as away:
+            await rpc.call("m")
+        await rpc.close()
+        assert "http://127.0.0.1:9 is not reachable" in str(away.value)
+        assert "hunter2" not in str(away.value)
+        assert "token" not in str(away.value)
+
+    asyncio.run(whole())
+
+
+_QUICK = Patience(attempts=3, first_wait_s=0.001, longest_wait_s=0.002)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"), [(Transient("away"), 3), (Ambiguous("?"), 1), (RpcError(1, "no"), 1)]
+)
+def test_only_transient_trouble_of_reads_is_tried_again(error: Exception, tries: int) -> None:
+    made = []
+
+    async def read() -> None:
+        made.append(1)
+        raise error
+
+    with pytest.raises(type(error)):
+        asyncio.run(reading(read, _QUICK))
+    assert len(made) == tries
+
+
+def test_a_follower_outlives_any_number_of_failures() -> None:
+    left = [Transient("away")] * 20
+
+    async def read() -> str:
+        if left:
+            raise left.pop()
+        return "here"
+
+    assert asyncio.run(reading_for_ever(read, _QUICK)) == "here"
