@@ -22,17 +22,20 @@ class Claims:
         #: resource → values that are claimed in the journal or held by a scope.
         self._taken: dict[str, set[int]] = {}
         self._held: set[tuple[str, int]] = set()
-        #: resource → no value below this one is free (a hint that saves a walk).
-        self._full_below: dict[str, int] = {}
+        #: resource → (first, end) of a run without a free value; saves walking it again.
+        self._full: dict[str, tuple[int, int]] = {}
         self._highest: dict[str, int] = {}
+        #: outpoint → open saga that keeps it for the undo of the step that made it.
+        self._kept: dict[str, str] = {}
         self.reload()
 
     def reload(self) -> None:
         """Read the journal's claims again."""
         self._taken = {}
-        self._full_below = {}
+        self._full = {}
         for row in self._journal.claims(self._chain):
             self._enter(row.resource, row.value)
+        self._kept = dict(self._journal.locked(self._chain))
         for resource, value in self._held:
             self._enter(resource, value)
 
@@ -40,9 +43,27 @@ class Claims:
         self._taken.setdefault(resource, set()).add(value)
         self._highest[resource] = max(value, self._highest.get(resource, -1))
 
-    def scope(self) -> "Scope":
-        """Return the view that one ``prepare`` may take values through."""
-        return Scope(self)
+    def scope(self, saga: str = "", *, undo: bool = False) -> "Scope":
+        """Return the view that one ``prepare`` may take values through.
+
+        Only an undo of ``saga`` may spend what that saga brought into an account of ours.
+        """
+        return Scope(self, saga if undo else None)
+
+    def keep(self, outpoint: str, saga: str) -> None:
+        """An output of ``saga`` is on its way: it is kept for its undo."""
+        self._kept[outpoint] = saga
+
+    def free(self, saga: str) -> None:
+        """The saga has closed: what it kept are coins like any other."""
+        if not self._kept:
+            return
+        self._kept = {outpoint: keeper for outpoint, keeper in self._kept.items() if keeper != saga}
+
+    def kept_from(self, resource: str, undo_of: str | None) -> bool:
+        """Whether an open saga keeps the outpoint, and not for the undo that asks."""
+        keeper = self._kept.get(resource)
+        return keeper is not None and keeper != undo_of
 
     def used(self, resource: str) -> bool:
         """Whether any value of the resource is claimed or held."""
@@ -54,12 +75,13 @@ class Claims:
 
     def first_free(self, resource: str, floor: int) -> int:
         """Return the smallest value ≥ ``floor`` that is neither claimed nor held."""
-        taken = self._taken.get(resource, set())
-        value = max(floor, self._full_below.get(resource, floor))
+        taken = self._taken.get(resource, ())
+        start, value = self._full.get(resource, (floor, floor))
+        if not start <= floor <= value:
+            start = value = floor
         while value in taken:
             value += 1
-        if self._full_below.get(resource, floor) >= floor:
-            self._full_below[resource] = value
+        self._full[resource] = (start, value)
         return value
 
     def holes(self, resource: str, floor: int) -> list[int]:
@@ -78,8 +100,9 @@ class Claims:
         for claim in held:
             self._held.discard(claim)
             self._taken[claim[0]].discard(claim[1])
-            if self._full_below.get(claim[0], claim[1]) > claim[1]:
-                self._full_below[claim[0]] = claim[1]
+            start, end = self._full.get(claim[0], (claim[1], claim[1]))
+            if start <= claim[1] < end:
+                self._full[claim[0]] = (start, claim[1])
             if self._highest.get(claim[0]) == claim[1]:
                 self._highest[claim[0]] = max(self._taken[claim[0]], default=-1)
         for resource, value in claimed:
@@ -89,8 +112,9 @@ class Claims:
 class Scope:
     """Implements `adapters.base.ClaimBook`; gives everything back unless told to keep it."""
 
-    def __init__(self, claims: Claims) -> None:
+    def __init__(self, claims: Claims, undo_of: str | None = None) -> None:
         self._claims = claims
+        self._undo_of = undo_of
         self._held: list[tuple[str, int]] = []
 
     def take_next(self, resource: str, floor: int) -> int:
@@ -101,14 +125,16 @@ class Scope:
 
     def take(self, resource: str, value: int = 0) -> bool:
         """Take one value; False when it is spoken for."""
-        if self._claims.taken(resource, value):
+        if self.taken(resource, value):
             return False
         self._hold((resource, value))
         return True
 
     def taken(self, resource: str, value: int = 0) -> bool:
         """Whether the value is spoken for."""
-        return self._claims.taken(resource, value)
+        return self._claims.taken(resource, value) or self._claims.kept_from(
+            resource, self._undo_of
+        )
 
     def _hold(self, claim: tuple[str, int]) -> None:
         self._claims.hold(claim)

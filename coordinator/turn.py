@@ -7,11 +7,10 @@ durable intent (R1), and nothing is decided that the fold does not show.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from adapters.base import Attempt, Prepared, Purpose, Task
+from adapters.base import Prepared, Purpose
 from adapters.errors import Ambiguous, Rejected, Transient
-from coordinator.caps import action_of
 from coordinator.claims import Scope
 from coordinator.errors import ClaimTaken, Fenced
 from coordinator.intents import intent_data
@@ -22,18 +21,19 @@ from coordinator.saga import (
     Decision,
     Deliver,
     Effort,
+    Now,
     SagaState,
     Send,
     Step,
     Wait,
     apply,
     decide,
+    has_open_claims,
     judge,
-    operation_id,
-    saga_id32,
 )
 from coordinator.saga.overdue import overdue, stuck_entry
 from coordinator.saga.table import ENDS
+from coordinator.tasks import Asked, attempts_of, forward_facts, since
 
 if TYPE_CHECKING:
     from coordinator.runner import Live, Runner
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["Turn"]
 
 _ALARM_S_MIN: Final = 60
-#: A contract's deadline for a forward effect that is made again after the commit.
-_REPAIR_S: Final = 24 * 3600
 Direction = Literal["forward", "confirm", "undo"]
 
 
@@ -70,6 +68,8 @@ class Turn:
         #: the fold including what this turn has drafted and not yet made durable.
         self._state: SagaState = live.state
         self._draft = _Draft()
+        #: the newest decision, with the fold and the chains' clocks that it was made from.
+        self._decided: tuple[SagaState, Now, Decision] | None = None
 
     async def take(self) -> None:
         """Do whatever can be done now; whatever is left has a wake-up when this returns."""
@@ -96,7 +96,7 @@ class Turn:
                 continue
             step = self._state.step(name)
             try:
-                entries = await self._observe(step, direction, effort)
+                entries = await self._observe(step, direction)
             except Transient:
                 self._live.recheck = self._live.recheck or recheck
                 self._back_off(("look", step.chain))
@@ -104,14 +104,13 @@ class Turn:
             self._live.retries.pop(("look", step.chain), None)
             self._add(entries)
 
-    async def _observe(self, step: Step, direction: str, effort: Effort) -> tuple[Entry, ...]:
+    async def _observe(self, step: Step, direction: str) -> tuple[Entry, ...]:
         adapter = self._runner.adapters[step.chain]
-        attempts = _attempts(effort)
         if step.chain not in self._live.covered:
-            await adapter.cover(_since(self._state, step.chain))
+            await adapter.cover(since(self._state, step.chain))
             self._live.covered.add(step.chain)
-        task = self._task(step, direction)
-        seen = await adapter.observe(task, attempts)
+        asked = self._asked(step, direction)
+        seen = await adapter.observe(asked.task, asked.attempts)
         now_ms = self._runner.clock.now_ms()
         blocks = self._finality_blocks(step)
         return judge(
@@ -168,13 +167,12 @@ class Turn:
         """Fold pure appends ahead until the decision holds none."""
         now = self._runner.now()
         decision = decide(self._state, now)
-        while True:
-            appends = [command for command in decision.commands if isinstance(command, Append)]
-            if not appends:
-                return decision
+        while appends := [one for one in decision.commands if isinstance(one, Append)]:
             for append in appends:
                 self._add(append.entries)
             decision = decide(self._state, now)
+        self._decided = (self._state, now, decision)
+        return decision
 
     async def _prepare_all(self, acts: Sequence[Act]) -> None:
         """Prepare side by side; what is drafted already does not wait for a slow node."""
@@ -183,17 +181,29 @@ class Turn:
         if len(acts) == 1 and not self._draft.entries:
             self._take_in(await self._prepare(acts[0]))
             return
-        tasks = [asyncio.create_task(self._prepare(act)) for act in acts]
-        await asyncio.sleep(0)
-        if self._draft.entries and not all(task.done() for task in tasks):
-            try:
-                await self._flush()
-            except BaseException:
-                for result in await asyncio.gather(*tasks, return_exceptions=True):
-                    if isinstance(result, _Draft):
-                        result.drop()
-                raise
-        for draft in await asyncio.gather(*tasks):
+        loop = asyncio.get_running_loop()
+        others = [loop.create_task(self._prepare(act)) for act in acts[1:]]
+        drafts: list[_Draft] = []
+        flushes: list[asyncio.Task[bool]] = []
+
+        def flush_unless_ready() -> None:
+            if not drafts or not all(task.done() for task in others):
+                flushes.append(loop.create_task(self._flush()))
+
+        # The loop comes to this only if preparing gives it away, and then after every first step.
+        look = loop.call_soon(flush_unless_ready)
+        try:
+            drafts.append(await self._prepare(acts[0]))
+            drafts += await asyncio.gather(*others)
+        finally:
+            look.cancel()
+            if flushes:
+                await asyncio.wait(flushes)
+        if flushes and flushes[0].exception() is not None:
+            for draft in drafts:
+                draft.drop()
+            flushes[0].result()
+        for draft in drafts:
             self._take_in(draft)
 
     def _take_in(self, draft: _Draft) -> None:
@@ -233,7 +243,7 @@ class Turn:
                 and not self._state.effort(act.step.id, "forward").attempts
             ):
                 adapter = self._runner.adapters[act.step.chain]
-                await adapter.preflight(self._task(act.step, "forward"))
+                await adapter.preflight(self._asked(act.step, "forward").task)
             return await self._build(act, "effect")
         refusal: Rejected | None = None
         effort = self._state.effort(act.step.id, act.direction)
@@ -251,11 +261,11 @@ class Turn:
         effort = self._state.effort(step.id, direction)
         fresh = effort.phase == "not_done" and purpose == "effect"
         generation = effort.generation + fresh
-        former = () if fresh else _attempts(effort, generation)
-        scope = self._runner.claims[step.chain].scope()
+        former = () if fresh else attempts_of(effort, generation)
+        scope = self._runner.claims[step.chain].scope(self._saga, undo=direction == "undo")
         try:
             prepared = await self._runner.adapters[step.chain].prepare(
-                self._task(step, direction, generation), purpose, scope, former
+                self._asked(step, direction, generation).task, purpose, scope, former
             )
         except BaseException:
             scope.drop()
@@ -282,7 +292,7 @@ class Turn:
             until_s=self._alarm_s(step, 10),
         )
         if step.reveals and direction == "forward":
-            data["hashlock"] = self._hashlock(step)
+            data["hashlock"] = self._live.asking.hashlock(step)
         return Entry("intent", data)
 
     def _refused_again(self, act: Act, refusal: Rejected) -> _Draft:
@@ -315,18 +325,30 @@ class Turn:
             raise
         for scope, claim in draft.scopes:
             scope.keep(claim)
+        self._keep_outputs(draft.entries)
         live.state = self._state
         if self._runner.observer is not None:
             for record in records:
                 self._runner.observer(live.state, record)
         return True
 
+    def _keep_outputs(self, entries: Sequence[Entry]) -> None:
+        """Tell the books which outputs are kept for an undo, and which no longer are."""
+        for entry in entries:
+            if entry.kind == "intent":
+                outpoint = entry.data["facts"].get("outpoint")
+                if outpoint and entry.data["dir"] == "forward":
+                    self._runner.claims[entry.data["chain"]].keep(outpoint, self._saga)
+            elif entry.kind == "closed":
+                for claims in self._runner.claims.values():
+                    claims.free(self._saga)
+
     async def _send(self, step: Step, direction: Direction, tx_id: str, raw: bytes) -> None:
         """Send stored bytes; what the node says is a hint at most."""
         runner, live = self._runner, self._live
         adapter = runner.adapters[step.chain]
         live.sent_ms[step.id, direction] = runner.clock.now_ms()
-        runner.watch(self._saga, self._keys())
+        self._watch()
         try:
             said = await adapter.submit(tx_id, raw)
         except (Transient, Ambiguous):
@@ -341,7 +363,8 @@ class Turn:
         if stuck is not None and stuck.get("fund") is not None and stuck.get("step") == step.id:
             return
         address, asset, missing = fund
-        reason = f"the chain drops {direction} of {step.id}: {address} lacks {missing} {asset}"
+        lack = f"{address} lacks {missing} base units of {asset}"
+        reason = f"the chain drops {direction} of {step.id}: {lack}"
         wait = Wait(reason, 0, step.id, direction)
         self._add([stuck_entry(self._state, wait, self._runner.now(), reason=reason, fund=fund)])
         await self._flush()
@@ -369,10 +392,9 @@ class Turn:
     def _hand_over(self, step: Step) -> None:
         if step.id in self._live.delivered:
             return
-        facts = _forward_facts(self._state.effort(step.id, "forward")) or {}
-        self._runner.deliver(
-            self._saga, step.id, step.deliver or "secret", self._preimage(step), facts
-        )
+        facts = forward_facts(self._state.effort(step.id, "forward")) or {}
+        preimage = self._live.asking.preimage(step)
+        self._runner.deliver(self._saga, step.id, step.deliver or "secret", preimage, facts)
         self._live.delivered.add(step.id)
 
     async def _alarm(self, decision: Decision) -> None:
@@ -386,35 +408,50 @@ class Turn:
     def _register(self) -> None:
         """Leave behind everything that will call for the next turn."""
         runner, live = self._runner, self._live
-        self._state = live.state
-        runner.watch(self._saga, self._keys())
+        state = self._state = live.state
+        if state.state in ENDS and not has_open_claims(state):
+            return
+        self._watch()
         now = runner.now()
         dues = [not_before for _, not_before in live.retries.values()]
-        for wait in decide(live.state, now).waits:
+        stuck_s = state.stuck["until_s"] if state.stuck else 0
+        for wait in self._waits(now):
             if wait.chain is not None:
                 runner.wake_at_height(self._saga, wait.chain, wait.height)
-            stuck = live.state.stuck
-            until_s = max(wait.until_s, stuck["until_s"] if stuck else 0)
-            dues.append(until_s * 1000)
+            dues.append(max(wait.until_s, stuck_s) * 1000)
         for key, sent_ms in live.sent_ms.items():
-            if live.state.effort(*key).phase == "unknown":
-                dues.append(sent_ms + self._resend_ms(live.state.step(key[0])))
-        if live.state.state == "running":
-            dues.append((live.state.deadline_s + 1) * 1000)
+            if state.effort(*key).phase == "unknown":
+                dues.append(sent_ms + self._resend_ms(state.step(key[0])))
+        if state.state == "running":
+            dues.append((state.deadline_s + 1) * 1000)
         future = [due for due in dues if due > now.host_ms]
         if future:
             runner.wake_at(self._saga, min(future))
 
-    def _keys(self) -> frozenset[str]:
-        """Every key a follower may report for this saga; worked out once per attempt."""
-        known = self._live.effort_keys
+    def _waits(self, now: Now) -> tuple[Wait, ...]:
+        """Return what the saga waits for; as decided, if nothing has moved since."""
+        if self._decided is not None:
+            state, then, decision = self._decided
+            if state is self._state and then.chains is now.chains:
+                return decision.waits
+        return decide(self._state, now).waits
+
+    def _watch(self) -> None:
+        """Let the followers report every key that concerns an effort of this saga."""
+        live = self._live
+        if live.watched is self._state.efforts:
+            return
         for key, effort in self._state.efforts.items():
             size = len(effort.attempts) + effort.revealed
-            if size and known.get(key, (0,))[0] != size:
+            if size and live.effort_keys.get(key, (0,))[0] != size:
                 step = self._state.step(key[0])
-                adapter = self._runner.adapters[step.chain]
-                known[key] = (size, adapter.keys(self._task(step, key[1]), _attempts(effort)))
-        return frozenset().union(*(keys for _, keys in known.values()))
+                asked = self._asked(step, key[1])
+                keys = self._runner.adapters[step.chain].keys(asked.task, asked.attempts)
+                live.effort_keys[key] = (size, keys)
+        self._runner.watch(
+            self._saga, frozenset().union(*(keys for _, keys in live.effort_keys.values()))
+        )
+        live.watched = self._state.efforts
 
     def _due(self, act: Act) -> bool:
         retry = self._live.retries.get((act.step.id, act.direction))
@@ -428,44 +465,15 @@ class Turn:
 
     # ------------------------------------------------------------ values
 
-    def _task(self, step: Step, direction: str, generation: int | None = None) -> Task:
-        state = self._state
-        effort = state.effort(step.id, direction)
-        forward = state.effort(step.id, "forward")
-        hashlock = preimage = None
-        if step.reveals:
-            hashlock = forward.hashlock or self._hashlock(step)
-            if direction == "confirm" and self._live.state.effort(step.id, "confirm").revealed:
-                preimage = self._preimage(step).hex()
-        return Task(
-            saga=self._saga,
-            step=step.id,
-            direction=direction,  # type: ignore[arg-type]
-            generation=generation or effort.generation,
-            action=action_of(state, step.id),
-            op_id=operation_id(self._saga, step.id),
-            saga_id32=saga_id32(self._saga),
-            deadline_s=self._deadline_s(direction),
-            expiry=state.expiries.get(step.id),
-            forward=_forward_facts(forward),
-            cites=effort.facts if effort.phase == "not_done" else None,
-            hashlock=hashlock,
-            preimage=preimage,
-            cap_pct=state.cap_pct(step.id),
+    def _asked(self, step: Step, direction: str, generation: int | None = None) -> Asked:
+        return self._live.asking.of(
+            self._state,
+            self._live.state,
+            step,
+            direction,
+            now_s=self._runner.clock.now_ms() // 1000,
+            generation=generation,
         )
-
-    def _deadline_s(self, direction: str) -> int:
-        """The plan's deadline; a forward effect that is repaired after the commit has a new one."""
-        if direction == "forward" and self._state.state == "confirming":
-            return self._runner.clock.now_ms() // 1000 + _REPAIR_S
-        return self._state.deadline_s
-
-    def _hashlock(self, step: Step) -> str:
-        return self._runner.secrets.hashlock(saga=self._saga, step=step.id, generation=1)
-
-    def _preimage(self, step: Step) -> bytes:
-        secret = self._runner.secrets.preimage(saga=self._saga, step=step.id, generation=1)
-        return secret.reveal()
 
     def _slow_ms(self, step: Step) -> int:
         return int(self._state.plan["chains"][step.chain]["block_time_ms"]["slow"])
@@ -485,32 +493,3 @@ class Turn:
 def _open(effort: Effort) -> bool:
     """Whether the chain may still show something new of this effort."""
     return effort.phase in ("unknown", "included") or effort.claim_open
-
-
-def _attempts(effort: Effort, generation: int | None = None) -> tuple[Attempt, ...]:
-    return tuple(
-        Attempt(a.tx_id, a.purpose, a.claim, a.since, a.fee, a.facts)  # type: ignore[arg-type]
-        for a in effort.attempts
-        if generation is None or a.generation == generation
-    )
-
-
-def _since(state: SagaState, chain: str) -> int:
-    """The lowest height at which anything open of this saga can be on ``chain``."""
-    heights = [
-        attempt.since
-        for (name, _), effort in state.efforts.items()
-        if state.step(name).chain == chain
-        for attempt in effort.attempts
-    ]
-    return min(heights, default=int(state.clocks[chain]["height"]))
-
-
-def _forward_facts(forward: Effort) -> dict[str, Any] | None:
-    """What preparing knew of the forward effect, overlaid by what its block showed."""
-    attempts = [attempt for attempt in forward.attempts if attempt.purpose == "effect"]
-    if not attempts:
-        return None
-    chosen = next((a for a in attempts if a.tx_id == forward.tx), attempts[-1])
-    seen = forward.facts if forward.phase in ("included", "done") else {}
-    return {**chosen.facts, **seen, "tx": forward.tx or chosen.tx_id}

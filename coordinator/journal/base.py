@@ -12,13 +12,12 @@ signed bytes of attempts are data of their own, named in their intent record by 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 __all__ = ["ClaimRow", "Entry", "Journal", "Raw", "Record", "ReservationRow", "SagaRow"]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A record to be: its kind, its data (JSON inside the canonical subset) and its time.
 
     ``at_ms`` None lets the journal use the host's clock.
@@ -38,8 +37,7 @@ class Raw:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A durable line. ``position`` is dense in commit order over all streams."""
 
     position: int
@@ -135,6 +133,11 @@ class Journal(Protocol):
 
     def claims(self, chain: str) -> list[ClaimRow]:
         """Return every live claim on ``chain``."""
+
+    def locked(self, chain: str) -> dict[str, str]:
+        """Return outpoint → open saga for the outputs that sagas brought into accounts of ours on
+        ``chain``: each is kept for the undo of the step that made it until its saga closes.
+        """
 
     def reservations(self, chain: str) -> list[ReservationRow]:
         """Return what open sagas have set aside on ``chain``."""

@@ -1,0 +1,139 @@
+"""The stored bytes of a record, and back: canonical JSON around data that is canonical already.
+
+Every byte form here equals ``canonical.encode`` of the same object; the parts are put together by
+hand only because most of a record is known to be plain, and a plan is the same for many sagas.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from coordinator.errors import JournalError
+from coordinator.journal.base import Record
+from proofs import canonical
+from proofs.errors import CanonicalError
+
+__all__ = [
+    "MAX_BODY",
+    "VERSION",
+    "ZERO_HASH",
+    "DataEncoder",
+    "check_names",
+    "encode_body",
+    "read_record",
+]
+
+#: Version of the record format; every reader knows this one.
+VERSION: Final = 1
+#: ``prev`` of the first record of a stream.
+ZERO_HASH: Final = "0" * 64
+#: Bytes of a record's body; readers refuse more, so writers do.
+MAX_BODY: Final = 1 << 20
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9:._-]{1,200}").fullmatch
+_PLANS_KEPT: Final = 64
+
+
+class DataEncoder:
+    """Encodes the data of records; keeps the bytes of recent plans by their digest."""
+
+    def __init__(self) -> None:
+        self._plans: dict[str, bytes] = {}
+
+    def encode(self, kind: str, data: Mapping[str, Any]) -> bytes:
+        """Return the canonical bytes of ``data``.
+
+        The plan in a ``started`` record is encoded once per digest: what is stored is the plan that
+        has this digest, whatever object the caller holds.
+
+        Raises:
+            CanonicalError: ``data`` has no canonical form.
+            JournalError: the digest in a ``started`` record is not that of its plan.
+        """
+        if kind != "started" or "plan" not in data:
+            return canonical.encode(data)
+        before = canonical.encode({key: data[key] for key in data if key < "plan"})
+        after = canonical.encode({key: data[key] for key in data if key > "plan"})
+        plan = b'"plan":' + self._plan(data.get("digest"), data["plan"])
+        return b"{" + b",".join(p for p in (before[1:-1], plan, after[1:-1]) if p) + b"}"
+
+    def _plan(self, digest: object, plan: Any) -> bytes:
+        if isinstance(digest, str) and digest in self._plans:
+            return self._plans[digest]
+        text = canonical.encode(plan)
+        if hashlib.sha256(text).hexdigest() != digest:
+            raise JournalError(
+                f"a started record names plan digest {digest}, its plan has another one; "
+                "nothing was written and nothing was sent"
+            )
+        if len(self._plans) >= _PLANS_KEPT:
+            self._plans.pop(next(iter(self._plans)))
+        self._plans[digest] = text
+        return text
+
+
+def check_names(stream: str, kinds: Iterable[str]) -> None:
+    """Refuse names that would need escapes in JSON.
+
+    Raises:
+        JournalError: ``stream`` or a kind is not plain.
+    """
+    for name in (stream, *kinds):
+        if not _PLAIN(name):
+            raise JournalError(f"{name!r} is no name of a stream or kind; nothing was written")
+
+
+def encode_body(stream: str, seq: int, kind: str, at_ms: int, prev: str, data: bytes) -> bytes:
+    """Return the bytes of a record whose names passed `check_names`."""
+    return b'{"at":%d,"data":%b,"kind":"%b","prev":"%b","seq":%d,"stream":"%b","v":%d}' % (
+        at_ms,
+        data,
+        kind.encode(),
+        prev.encode(),
+        seq,
+        stream.encode(),
+        VERSION,
+    )
+
+
+def read_record(row: tuple[Any, ...], *, strict: bool = False) -> Record:
+    """Return the record of a ``records`` row after checking it against its hash and its columns.
+
+    The link to the record before it is the caller's to check.
+
+    Args:
+        row: (position, stream, sseq, kind, hash, body).
+        strict: also demand the canonical form, which matters when whoever wrote the row could have
+            written the hash as well.
+
+    Raises:
+        JournalError: the row is not what was written; it names stream, sequence and position.
+    """
+    position, stream, seq, kind, digest, body = row
+    where = f"record {seq} of {stream} (position {position})"
+    computed = hashlib.sha256(body).digest()
+    if computed != digest:
+        raise _damaged(where, f"its bytes hash to {computed.hex()}, stored is {digest.hex()}")
+    try:
+        value = canonical.parse(body, max_bytes=MAX_BODY) if strict else json.loads(body)
+        version, at_ms, data, prev = value["v"], value["at"], value["data"], value["prev"]
+        named = (value["stream"], value["seq"], value["kind"])
+    except (CanonicalError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(where, f"its bytes are no record: {error}") from None
+    if version != VERSION:
+        raise JournalError(
+            f"{where} has format version {version}; this coordinator knows {VERSION}. "
+            "Nothing was sent. Use the coordinator that wrote it, or a newer one."
+        )
+    if named != (stream, seq, kind):
+        raise _damaged(where, f"its bytes say {named[2]} {named[1]} of {named[0]}")
+    return Record(position, stream, seq, kind, version, at_ms, data, prev, digest.hex(), body)
+
+
+def _damaged(where: str, what: str) -> JournalError:
+    return JournalError(
+        f"the journal is damaged: {where}: {what}. Nothing was sent. "
+        "Run 'coordinator journal check', then restore a backup and run 'coordinator recover'."
+    )

@@ -1,0 +1,183 @@
+"""What must hold before an append is written; nothing here writes.
+
+Claims, keys, locks and reservations are asked from the database inside the open transaction, so
+that what earlier appends of the same transaction wrote counts.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import apsw
+
+from coordinator.errors import ClaimTaken, JournalError, KeyTaken, LockTaken, ReservationShort
+from coordinator.journal.base import Entry, Raw
+from coordinator.journal.derive import (
+    SAGA_PREFIX,
+    Change,
+    attempt_of,
+    claims_of,
+    outpoint_lock,
+    reserved,
+)
+from coordinator.journal.statements import QUERIES
+
+__all__ = ["Checks", "Request", "Run"]
+
+#: Runs a statement on the one cursor of the transaction.
+Run = Callable[..., apsw.Cursor]
+
+# Statement texts are looked up once; these run for every intent.
+_CLAIM_OWNER: Final = QUERIES["claim_owner"]
+_ATTEMPT_RAW: Final = QUERIES["attempt_raw"]
+
+
+class Request(NamedTuple):
+    """An append to be: entries with their data in canonical bytes."""
+
+    stream: str
+    expected: int
+    entries: Sequence[Entry]
+    data: Sequence[bytes]
+    raws: Sequence[Raw]
+
+
+class Checks:
+    """The gates of an append, and the sums of reservations that one of them needs."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._sums: dict[tuple[str, str, str], int] | None = None
+
+    def forget(self) -> None:
+        """Read the sums of reservations again when next needed."""
+        self._sums = None
+
+    def count(self, change: Change) -> None:
+        """Keep the sums in step with a change that is about to be written."""
+        if self._sums is None:
+            return
+        name, values = change
+        if name == "reservation_insert":
+            _saga, chain, account, asset, amount = values
+            _add(self._sums, (str(chain), str(account), str(asset)), int(str(amount)))
+        elif name == "reservations_delete":
+            for chain, account, asset, amount in self._run(QUERIES["reservations_of_saga"], values):
+                _add(self._sums, (chain, account, asset), -int(amount))
+
+    def check(self, request: Request) -> list[Raw | None]:
+        """Check every entry; return per entry the bytes to store with it.
+
+        Raises:
+            JournalError: an entry does not pass (see `Journal.append`).
+            KeyError, TypeError, ValueError, OverflowError: an entry lacks what its kind must have.
+        """
+        offered = {raw.tx_id: raw for raw in request.raws}
+        wanted: dict[tuple[str, str, int], tuple[str, str]] = {}
+        fresh: list[Raw | None] = []
+        starts = request.expected == 0 and request.stream.startswith(SAGA_PREFIX)
+        for index, entry in enumerate(request.entries):
+            if (entry.kind == "started") != (starts and index == 0):
+                raise JournalError(
+                    f"{entry.kind} can not be record {request.expected + index + 1} of "
+                    f"{request.stream}: a saga has one started record, its first; "
+                    "nothing was written"
+                )
+            if entry.kind == "started":
+                self._check_start(request.stream, entry.data)
+            if entry.kind == "intent":
+                claimed = self._check_claims(request.stream, entry.data, wanted)
+                fresh.append(self._check_raw(entry.data, offered, claimed=claimed))
+            else:
+                fresh.append(None)
+        if offered:
+            raise JournalError(
+                f"no intent names the bytes of {', '.join(offered)}; nothing was written"
+            )
+        return fresh
+
+    def _check_start(self, stream: str, data: Mapping[str, Any]) -> None:
+        if data["saga"] != stream[5:]:
+            raise JournalError(f"{stream} can not start saga {data['saga']}; nothing was written")
+        owner = self._run(QUERIES["saga_of_key"], (data["key"],)).get
+        if owner is not None:
+            raise KeyTaken(data["key"], owner)
+        for resource in data["locks"]:
+            owner = self._run(QUERIES["lock_owner"], (resource,)).get
+            if owner is not None:
+                raise LockTaken(
+                    f"{resource} is locked by saga {owner}, which is still open. Nothing was "
+                    f"written and nothing was sent. Wait for 'coordinator watch {owner}' to end."
+                )
+        sums = self._reservation_sums()
+        for (chain, account, asset), (amount, available) in reserved(data).items():
+            before = sums.get((chain, account, asset), 0)
+            if before + amount > available:
+                raise ReservationShort(
+                    f"{chain}: {account} has {available} of {asset} (base units); open sagas have "
+                    f"set aside {before}, this plan needs {amount} more: "
+                    f"{before + amount - available} are missing. Nothing was written and nothing "
+                    "was sent. Fund the account or wait for an open saga to end."
+                )
+
+    def _check_claims(
+        self,
+        stream: str,
+        data: Mapping[str, Any],
+        wanted: dict[tuple[str, str, int], tuple[str, str]],
+    ) -> bool:
+        """Check an intent's claims; True if one of them, so an earlier attempt, may be there."""
+        effort = (data["step"], data["dir"])
+        claimed = not data["claim"]
+        for claim in claims_of(data):
+            owner = self._run(_CLAIM_OWNER, claim).fetchone()
+            taken = owner is not None and owner != (stream, *effort)
+            if taken or wanted.setdefault(claim, effort) != effort:
+                raise ClaimTaken(*claim)
+            claimed = claimed or owner is not None
+            if ":" in claim[1]:
+                self._check_kept(stream, data["dir"], claim)
+        return claimed
+
+    def _check_kept(self, stream: str, direction: str, claim: tuple[str, str, int]) -> None:
+        """Refuse a coin that an open saga keeps for its undo."""
+        keeper = self._run(QUERIES["lock_owner"], (outpoint_lock(claim[0], claim[1]),)).get
+        if keeper is not None and (direction != "undo" or stream != f"{SAGA_PREFIX}{keeper}"):
+            raise ClaimTaken(*claim)
+
+    def _check_raw(
+        self, data: Mapping[str, Any], offered: dict[str, Raw], *, claimed: bool
+    ) -> Raw | None:
+        """Return the bytes to store for an intent, None when they are stored already.
+
+        A transaction consumes what it claims, so under fresh claims it can not be stored yet; were
+        it, the table would refuse it.
+        """
+        tx, digest = attempt_of(data)
+        raw = offered.pop(tx, None)
+        if raw is not None and hashlib.sha256(raw.raw).hexdigest() != digest:
+            raise JournalError(f"the bytes of {tx} are not those its intent names by hash")
+        stored = self._run(_ATTEMPT_RAW, (tx,)).get if claimed or raw is None else None
+        if stored is None:
+            if raw is None:
+                raise JournalError(f"the intent of {tx} comes without its bytes; nothing written")
+            return raw
+        if hashlib.sha256(stored).hexdigest() != digest:
+            raise JournalError(f"{tx} is stored with other bytes already; nothing was written")
+        return None
+
+    def _reservation_sums(self) -> dict[tuple[str, str, str], int]:
+        if self._sums is None:
+            self._sums = {}
+            for *where, amount in self._run(QUERIES["reservations_all"]):
+                _add(self._sums, (where[0], where[1], where[2]), int(amount))
+        return self._sums
+
+
+def _add(sums: dict[tuple[str, str, str], int], where: tuple[str, str, str], amount: int) -> None:
+    """Add to a sum; a sum of zero takes no room."""
+    total = sums.get(where, 0) + amount
+    if total:
+        sums[where] = total
+    else:
+        sums.pop(where, None)

@@ -1,0 +1,156 @@
+"""What a record changes in the derived tables: a pure function, used to write and to rebuild.
+
+A change is the name of a statement in queries.sql and its parameters. Writing a record and
+rebuilding from it run the same changes, so the tables can not drift apart from the records.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+__all__ = [
+    "SAGA_PREFIX",
+    "Change",
+    "attempt_of",
+    "changes",
+    "claims_of",
+    "outpoint_lock",
+    "reserved",
+    "still_stuck",
+]
+
+#: Name of a statement in queries.sql, and its parameters.
+Change = tuple[str, tuple[str | int | None, ...]]
+
+#: Streams with this prefix are sagas; the rest of the name is the saga's id.
+SAGA_PREFIX: Final = "saga:"
+#: Kinds that leave a saga as stuck as it was; every other record is progress.
+_NO_PROGRESS: Final = frozenset({"stuck", "paused", "unpaused", "taken_over", "asked"})
+_STATE_OF_DECISION: Final = {"commit": "confirming", "rollback": "undoing"}
+
+
+def changes(
+    stream: str, kind: str, data: Mapping[str, Any], at_ms: int, *, stuck: bool
+) -> list[Change]:
+    """Return what the record of ``kind`` changes, in order.
+
+    Args:
+        stuck: whether the saga was stuck before this record.
+
+    Raises:
+        KeyError, TypeError, ValueError: ``data`` lacks what a record of this kind must have.
+    """
+    if not stream.startswith(SAGA_PREFIX):
+        return _claims(stream, data) if kind == "intent" else []
+    found: list[Change] = []
+    if stuck and kind not in _NO_PROGRESS:
+        found.append(("saga_stuck", (0, stream[5:])))
+    if kind == "intent":
+        found += _claims(stream, data)
+        if data["dir"] == "forward" and data["purpose"] == "effect" and "outpoint" in data["facts"]:
+            kept = outpoint_lock(data["chain"], data["facts"]["outpoint"])
+            found.append(("lock_keep", (kept, stream[5:])))
+    elif kind in _OF_SAGA:
+        found += _OF_SAGA[kind](stream[5:], data, at_ms)
+    return found
+
+
+def still_stuck(kind: str, *, stuck: bool) -> bool:
+    """Whether a saga is stuck after a record of ``kind``."""
+    return kind == "stuck" or (stuck and kind in _NO_PROGRESS)
+
+
+def claims_of(data: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    """Return the (chain, resource, value) triples that an intent claims."""
+    chain = data["chain"]
+    return [(chain, resource, int(value)) for resource, value in data["claim"]]
+
+
+def attempt_of(data: Mapping[str, Any]) -> tuple[str, str]:
+    """Return (transaction id, SHA-256 of the stored bytes in hex) of an intent."""
+    return data["tx"], data["bytes"]
+
+
+def outpoint_lock(chain: str, outpoint: str) -> str:
+    """Return the lock that keeps an output of an open saga for its undo (DESIGN.md §3.2)."""
+    return f"outpoint:{chain}:{outpoint}"
+
+
+def reserved(data: Mapping[str, Any]) -> dict[tuple[str, str, str], tuple[int, int]]:
+    """Return (chain, account, asset) → (amount, available) of a ``started`` record, in base units.
+
+    Entries for the same account and asset are added up; the smallest ``available`` counts.
+    """
+    sums: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for chain, account, asset, amount, available in data["reservations"]:
+        wanted, free = _amount(amount), _amount(available)
+        if (chain, account, asset) in sums:
+            before, least = sums[chain, account, asset]
+            wanted, free = before + wanted, min(least, free)
+        sums[chain, account, asset] = wanted, free
+    return sums
+
+
+def _amount(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is not an amount in base units")
+    return int(text)
+
+
+def _claims(stream: str, data: Mapping[str, Any]) -> list[Change]:
+    step, direction = data["step"], data["dir"]
+    return [("claim_insert", (*claim, stream, step, direction)) for claim in claims_of(data)]
+
+
+def _started(saga: str, data: Mapping[str, Any], at_ms: int) -> list[Change]:
+    name, digest, key = data["plan"]["name"], data["digest"], data["key"]
+    row = (saga, name, digest, key, data["deadline_s"], at_ms, data["instance"])
+    found: list[Change] = [("saga_insert", row)]
+    for where, (amount, _available) in reserved(data).items():
+        found.append(("reservation_insert", (saga, *where, str(amount))))
+    found += [("lock_insert", (resource, saga)) for resource in dict.fromkeys(data["locks"])]
+    return found
+
+
+def _decided(saga: str, data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    decision = data["decision"]
+    return [("saga_decided", (decision, _STATE_OF_DECISION[decision], saga))]
+
+
+def _closed(saga: str, data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    return [
+        ("saga_closed", (data["state"], saga)),
+        ("reservations_delete", (saga,)),
+        ("locks_delete", (saga,)),
+    ]
+
+
+def _reopened(saga: str, _data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    return [("saga_reopened", (saga,))]
+
+
+def _stuck(saga: str, _data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    return [("saga_stuck", (1, saga))]
+
+
+def _paused(saga: str, _data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    return [("saga_paused", (1, saga))]
+
+
+def _unpaused(saga: str, _data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    return [("saga_paused", (0, saga))]
+
+
+def _taken_over(saga: str, data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    return [("saga_driver", (data["instance"], saga))]
+
+
+_OF_SAGA: Final[Mapping[str, Callable[[str, Mapping[str, Any], int], list[Change]]]] = {
+    "started": _started,
+    "decided": _decided,
+    "closed": _closed,
+    "reopened": _reopened,
+    "stuck": _stuck,
+    "paused": _paused,
+    "unpaused": _unpaused,
+    "taken_over": _taken_over,
+}

@@ -1,0 +1,92 @@
+"""Which coordinators are alive: a lock on a file each, dropped by the kernel when one dies.
+
+Liveness only. Nothing is permitted by it; the fence of the journal is what keeps two apart.
+"""
+
+import fcntl
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import Final
+
+from coordinator.errors import JournalError
+
+__all__ = ["Instance", "live"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+class Instance:
+    """This process's sign of life, beside the journal, until `leave` or the process's end."""
+
+    def __init__(self, name: str, path: Path, descriptor: int) -> None:
+        self.name = name
+        self._path = path
+        self._descriptor = descriptor
+
+    @classmethod
+    def enter(cls, journal: Path) -> "Instance":
+        """Draw a name and hold the lock on ``<journal>.d/<name>.lock``.
+
+        Raises:
+            JournalError: the folder can not be written.
+        """
+        name = f"{os.getpid()}-{secrets.token_hex(4)}"
+        path = _path(journal, name)
+        # Locked under another name first: a sweep never meets the file of a live process unlocked.
+        hidden = path.with_suffix(".new")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _sweep(path.parent)
+            descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            hidden.rename(path)
+        except OSError as error:
+            raise JournalError(
+                f"{path} can not be used: {error.strerror}. Nothing was sent. Mend the path or its "
+                "permissions and start again."
+            ) from error
+        return cls(name, path, descriptor)
+
+    def leave(self) -> None:
+        """Take the sign of life away."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+def live(journal: Path, instance: str) -> bool:
+    """Whether the process that entered as ``instance`` still lives."""
+    try:
+        descriptor = os.open(_path(journal, instance), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _path(journal: Path, name: str) -> Path:
+    if not _NAME.fullmatch(name) or name.startswith("."):
+        raise JournalError(f"{name!r} is no name of an instance")
+    return journal.with_name(f"{journal.name}.d") / f"{name}.lock"
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what dead processes left."""
+    for path in folder.glob("*.lock"):
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink(missing_ok=True)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,152 @@
+-- Every statement of the journal, under the name by which the code calls it (statements.py).
+-- Parameters are positional; their order is the order of the columns unless a note says otherwise.
+
+-- name: last_position
+SELECT coalesce(max(position), 0) FROM records;
+
+-- name: head
+-- ?1 stream, ?2 saga of that stream or NULL
+SELECT r.sseq, r.hash, coalesce((SELECT stuck FROM sagas WHERE saga = ?2), 0)
+FROM records r WHERE r.stream = ?1 ORDER BY r.sseq DESC LIMIT 1;
+
+-- name: record_insert
+INSERT INTO records (position, stream, sseq, kind, hash, body) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: records_of_stream
+-- ?1 stream, ?2 first sseq wanted
+SELECT position, stream, sseq, kind, hash, body FROM records
+WHERE stream = ?1 AND sseq >= ?2 ORDER BY sseq;
+
+-- name: records_from
+-- ?1 first position wanted
+SELECT position, stream, sseq, kind, hash, body FROM records WHERE position >= ?1 ORDER BY position;
+
+-- name: record_at
+SELECT position, stream, sseq, kind, hash, body FROM records WHERE position = ?;
+
+-- name: tail
+-- ?1 last position known
+SELECT position, stream, sseq FROM records WHERE position > ?1 ORDER BY position;
+
+-- name: streams
+-- ?1 first name, ?2 first name after the prefix
+SELECT DISTINCT stream FROM records WHERE stream >= ?1 AND stream < ?2 ORDER BY stream;
+
+-- name: attempt_insert
+INSERT INTO attempts (position, tx, raw) VALUES (?, ?, ?);
+
+-- name: attempt_raw
+SELECT raw FROM attempts WHERE tx = ?;
+
+-- name: attempt_with_intent
+SELECT a.raw, r.position, r.stream, r.sseq, r.kind, r.hash, r.body
+FROM attempts a LEFT JOIN records r ON r.position = a.position WHERE a.tx = ?;
+
+-- name: attempts_without_intent
+SELECT a.position, a.tx FROM attempts a LEFT JOIN records r ON r.position = a.position
+WHERE r.kind IS NOT 'intent' ORDER BY a.position;
+
+-- name: claim_insert
+INSERT INTO claims (chain, resource, value, stream, step, direction) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING;
+
+-- name: claim_owner
+SELECT stream, step, direction FROM claims WHERE chain = ? AND resource = ? AND value = ?;
+
+-- name: claims_of_chain
+SELECT chain, resource, value, stream, step, direction FROM claims
+WHERE chain = ? ORDER BY resource, value;
+
+-- name: reservation_insert
+INSERT INTO reservations (saga, chain, account, asset, amount) VALUES (?, ?, ?, ?, ?);
+
+-- name: reservations_of_saga
+SELECT chain, account, asset, amount FROM reservations WHERE saga = ?;
+
+-- name: reservations_delete
+DELETE FROM reservations WHERE saga = ?;
+
+-- name: reservations_all
+SELECT chain, account, asset, amount FROM reservations;
+
+-- name: reservations_of_chain
+SELECT saga, chain, account, asset, amount FROM reservations
+WHERE chain = ? ORDER BY saga, account, asset;
+
+-- name: lock_insert
+INSERT INTO locks (resource, saga) VALUES (?, ?);
+
+-- name: lock_owner
+SELECT saga FROM locks WHERE resource = ?;
+
+-- name: locks_between
+-- ?1 first name, ?2 first name after the prefix
+SELECT resource, saga FROM locks WHERE resource >= ?1 AND resource < ?2 ORDER BY resource;
+
+-- name: lock_keep
+INSERT INTO locks (resource, saga) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: locks_delete
+DELETE FROM locks WHERE saga = ?;
+
+-- name: saga_insert
+INSERT INTO sagas (saga, plan, digest, key, deadline_s, started_ms, driver, state, stuck, paused)
+VALUES (?, ?, ?, ?, ?, ?, ?, 'running', 0, 0);
+
+-- name: saga_decided
+-- ?1 decision, ?2 state, ?3 saga
+UPDATE sagas SET decision = ?1, state = ?2 WHERE saga = ?3;
+
+-- name: saga_closed
+-- ?1 state, ?2 saga
+UPDATE sagas SET state = ?1 WHERE saga = ?2;
+
+-- name: saga_reopened
+-- A saga that opens again goes on in the direction that was decided once and for all.
+UPDATE sagas SET state = CASE decision
+    WHEN 'commit' THEN 'confirming' WHEN 'rollback' THEN 'undoing' ELSE 'running' END
+WHERE saga = ?;
+
+-- name: saga_stuck
+-- ?1 flag, ?2 saga
+UPDATE sagas SET stuck = ?1 WHERE saga = ?2;
+
+-- name: saga_paused
+-- ?1 flag, ?2 saga
+UPDATE sagas SET paused = ?1 WHERE saga = ?2;
+
+-- name: saga_driver
+-- ?1 instance or NULL, ?2 saga
+UPDATE sagas SET driver = ?1 WHERE saga = ?2;
+
+-- name: saga_of_key
+SELECT saga FROM sagas WHERE key = ?;
+
+-- name: sagas_all
+-- Sequence and time of the last record are read from the record itself.
+SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s, s.started_ms,
+       CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver
+FROM sagas s JOIN records r ON r.stream = 'saga:' || s.saga
+    AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = 'saga:' || s.saga)
+ORDER BY s.started_ms, s.saga;
+
+-- name: sagas_open
+SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s, s.started_ms,
+       CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver
+FROM sagas s JOIN records r ON r.stream = 'saga:' || s.saga
+    AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = 'saga:' || s.saga)
+WHERE s.state IN ('running', 'confirming', 'undoing')
+ORDER BY s.started_ms, s.saga;
+
+-- name: saga_with_key
+SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s, s.started_ms,
+       CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver
+FROM sagas s JOIN records r ON r.stream = 'saga:' || s.saga
+    AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = 'saga:' || s.saga)
+WHERE s.key = ?;
+
+-- name: meta_get
+SELECT value FROM meta WHERE name = ?;
+
+-- name: meta_put
+INSERT INTO meta (name, value) VALUES (?, ?);

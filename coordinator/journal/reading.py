@@ -1,0 +1,175 @@
+"""Reading the journal, alone or beside writers; every record is checked before it is believed.
+
+This is what ``status``, ``show`` and ``audit`` open: it imports no chain and no event loop.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+
+from coordinator.errors import JournalError
+from coordinator.journal.base import ClaimRow, Record, ReservationRow, SagaRow
+from coordinator.journal.body import ZERO_HASH, read_record
+from coordinator.journal.database import journal_id, open_reader, reading
+from coordinator.journal.derive import attempt_of, outpoint_lock
+from coordinator.journal.statements import QUERIES
+
+__all__ = ["JournalReader", "check_link", "open_readonly"]
+
+
+def open_readonly(path: Path) -> "JournalReader":
+    """Open the journal at ``path`` for reading only, while others write or on read-only media.
+
+    Raises:
+        JournalError: missing, not a journal, of another version, or unreadable.
+    """
+    return JournalReader(path, open_reader(path))
+
+
+class JournalReader:
+    """The reading half of `coordinator.journal.base.Journal`, and the walk for audits."""
+
+    def __init__(self, path: Path, connection: apsw.Connection) -> None:
+        self.path = path
+        self.connection = connection
+        self.journal_id = journal_id(connection, path)
+
+    def read(self, stream: str, after: int = 0) -> list[Record]:
+        """Return the records of ``stream`` with seq > ``after``, in order, verified.
+
+        Raises:
+            JournalError: a record is damaged or missing; it names stream, sequence and position.
+        """
+        with reading(self.path):
+            # The record before the first wanted one is read for its hash.
+            found = self.connection.execute(QUERIES["records_of_stream"], (stream, max(after, 1)))
+            records = [read_record(row) for row in found]
+        prev, seq = ZERO_HASH, 0
+        if after and records:
+            known = records.pop(0)
+            if known.seq != after:
+                check_link(known, prev, after - 1)
+            prev, seq = known.hash, known.seq
+        for record in records:
+            check_link(record, prev, seq)
+            prev, seq = record.hash, record.seq
+        return records
+
+    def records(self, first: int = 1) -> Iterator[Record]:
+        """Yield all records from position ``first`` on in commit order, each checked by itself.
+
+        Links between records are the caller's to check (`check_link`).
+        """
+        with reading(self.path):
+            for row in self.connection.execute(QUERIES["records_from"], (first,)):
+                yield read_record(row)
+
+    def record_at(self, position: int) -> Record | None:
+        """Return the record at ``position``, checked by itself, or None."""
+        with reading(self.path):
+            row = self.connection.execute(QUERIES["record_at"], (position,)).fetchone()
+        return None if row is None else read_record(row)
+
+    def last_position(self) -> int:
+        """Return the position of the last record, 0 in an empty journal."""
+        with reading(self.path):
+            return int(self.connection.execute(QUERIES["last_position"]).get)
+
+    def streams(self, prefix: str = "saga:") -> list[str]:
+        """Return the names of all streams that begin with ``prefix``."""
+        end = f"{prefix}\U0010ffff"
+        with reading(self.path):
+            return [row[0] for row in self.connection.execute(QUERIES["streams"], (prefix, end))]
+
+    def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
+        """Return saga rows, oldest first."""
+        query = QUERIES["sagas_open" if open_only else "sagas_all"]
+        with reading(self.path):
+            return [_saga_row(row) for row in self.connection.execute(query)]
+
+    def saga_of_key(self, key: str) -> SagaRow | None:
+        """Return the saga that an idempotency key started, for ever."""
+        with reading(self.path):
+            row = self.connection.execute(QUERIES["saga_with_key"], (key,)).fetchone()
+        return None if row is None else _saga_row(row)
+
+    def raw(self, tx_id: str) -> bytes:
+        """Return an attempt's stored bytes, checked against the hash in its intent.
+
+        Raises:
+            JournalError: unknown, or not the bytes that the intent names.
+        """
+        with reading(self.path):
+            row = self.connection.execute(QUERIES["attempt_with_intent"], (tx_id,)).fetchone()
+        if row is None:
+            raise JournalError(f"no attempt {tx_id} is stored; nothing was sent")
+        raw: bytes = row[0]
+        if row[1] is None:
+            raise JournalError(f"the journal is damaged: attempt {tx_id} has lost its intent")
+        intent = read_record(row[1:])
+        if attempt_of(intent.data) != (tx_id, hashlib.sha256(raw).hexdigest()):
+            raise JournalError(
+                f"the journal is damaged: the bytes of attempt {tx_id} are not those that record "
+                f"{intent.seq} of {intent.stream} (position {intent.position}) names. They were "
+                "not sent. Restore a backup and run 'coordinator recover'."
+            )
+        return raw
+
+    def claims(self, chain: str) -> list[ClaimRow]:
+        """Return every claim on ``chain``."""
+        with reading(self.path):
+            rows = self.connection.execute(QUERIES["claims_of_chain"], (chain,))
+            return [ClaimRow(*row) for row in rows]
+
+    def locked(self, chain: str) -> dict[str, str]:
+        """Return outpoint → open saga for outputs that are kept for an undo."""
+        prefix = outpoint_lock(chain, "")
+        with reading(self.path):
+            rows = self.connection.execute(QUERIES["locks_between"], (prefix, prefix[:-1] + ";"))
+            return {resource.removeprefix(prefix): saga for resource, saga in rows}
+
+    def reservations(self, chain: str) -> list[ReservationRow]:
+        """Return what open sagas have set aside on ``chain``."""
+        with reading(self.path):
+            rows = self.connection.execute(QUERIES["reservations_of_chain"], (chain,))
+            return [
+                ReservationRow(saga, chain, account, asset, int(amount))
+                for saga, chain, account, asset, amount in rows
+            ]
+
+    def tail(self, after: int) -> list[tuple[int, str, int]]:
+        """Return (position, stream, seq) of records past position ``after``, oldest first."""
+        with reading(self.path):
+            rows = self.connection.execute(QUERIES["tail"], (after,))
+            return [(position, stream, seq) for position, stream, seq in rows]
+
+    def shut(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+
+def check_link(record: Record, prev: str, seq: int) -> None:
+    """Check that ``record`` follows the record of its stream that has hash ``prev`` and ``seq``.
+
+    Raises:
+        JournalError: it does not; stream, sequence and position are named.
+    """
+    where = f"record {record.seq} of {record.stream} (position {record.position})"
+    if record.seq != seq + 1:
+        raise JournalError(
+            f"the journal is damaged: {where} follows record {seq}; records are missing. "
+            "Nothing was sent. Restore a backup and run 'coordinator recover'."
+        )
+    if record.prev != prev:
+        raise JournalError(
+            f"the journal is damaged: {where} names {record.prev} as the hash before it, "
+            f"but that hash is {prev}. Nothing was sent. Restore a backup and run "
+            "'coordinator recover'."
+        )
+
+
+def _saga_row(row: tuple[object, ...]) -> SagaRow:
+    saga, plan, digest, key, state, stuck, paused, *rest = row
+    return SagaRow(saga, plan, digest, key, state, bool(stuck), bool(paused), *rest)  # type: ignore[arg-type]

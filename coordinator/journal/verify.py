@@ -1,0 +1,218 @@
+"""The whole journal checked against itself, and the derived tables made anew from the records."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import apsw
+
+from coordinator.errors import JournalError
+from coordinator.journal.age import doubt
+from coordinator.journal.base import Record
+from coordinator.journal.body import ZERO_HASH, read_record
+from coordinator.journal.database import open_writer, reading
+from coordinator.journal.derive import attempt_of, changes, still_stuck
+from coordinator.journal.reading import JournalReader, check_link
+from coordinator.journal.statements import QUERIES, SCHEMA
+from coordinator.journal.witness import Witness
+
+__all__ = ["Finding", "check", "rebuild"]
+
+#: Derived tables with their columns; `driver` is a hint that no record need explain.
+_DERIVED: Final = {
+    "claims": "chain, resource, value, stream, step, direction",
+    "reservations": "saga, chain, account, asset, amount",
+    "locks": "resource, saga",
+    "sagas": ("saga, plan, digest, key, state, decision, stuck, paused, deadline_s, started_ms"),
+}
+#: Findings beyond this add nothing.
+_MOST: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong; ``stream``, ``seq`` and ``position`` name the record where one is known."""
+
+    text: str
+    stream: str | None = None
+    seq: int | None = None
+    position: int | None = None
+
+
+def check(reader: JournalReader, witness: Path | None = None) -> list[Finding]:
+    """Return everything wrong with the journal, nothing when it is sound; at most 100 findings.
+
+    Every record: canonical bytes, hash, link to the one before in its stream, dense sequence and
+    position. Every intent: its bytes are stored and have the hash it names. Derived tables equal
+    what the records say. With ``witness``: the journal contains what the second place has seen.
+    The database file's own structure. One snapshot is checked; writers go on meanwhile.
+    """
+    findings: list[Finding] = []
+    try:
+        marks = [] if witness is None else Witness.read(witness)
+    except JournalError as error:
+        marks = []
+        findings.append(Finding(str(error)))
+    try:
+        with reading(reader.path):
+            reader.connection.execute("BEGIN")
+            try:
+                for finding in _all_findings(reader):
+                    findings.append(finding)
+                    if len(findings) >= _MOST:
+                        return findings
+            finally:
+                reader.connection.execute("ROLLBACK")
+        reason = doubt(reader, marks)
+    except JournalError as error:
+        reason = str(error)
+    if reason is not None:
+        findings.append(Finding(reason))
+    return findings
+
+
+def rebuild(path: Path) -> int:
+    """Make the derived tables anew from the records; return the number of records read.
+
+    Attempts are no derived table: their bytes exist nowhere else. Who drives what is forgotten.
+
+    Raises:
+        JournalError: a record is damaged, or contradicts an earlier one; nothing was changed.
+    """
+    connection = open_writer(path)
+    try:
+        with reading(path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for table in _DERIVED:
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - our own names
+                replay = _Replay(connection)
+                number = 0
+                for row in connection.execute(QUERIES["records_from"], (1,)).fetchall():
+                    replay.take(read_record(row, strict=True))
+                    number += 1
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+    return number
+
+
+class _Replay:
+    """Takes records in commit order into the derived tables of a database."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._heads: dict[str, tuple[str, int]] = {}
+        self._stuck: set[str] = set()
+        self._position = 0
+
+    def skip(self, position: int, stream: str, seq: int, digest: bytes) -> None:
+        """Go past a damaged record, so that the ones after it are judged by themselves."""
+        self._position = position
+        self._heads[stream] = (digest.hex(), seq)
+
+    def take(self, record: Record) -> None:
+        """Check the record's links and make its changes.
+
+        Raises:
+            JournalError: a link is wrong, or the record contradicts an earlier one.
+        """
+        expected, self._position = self._position + 1, record.position
+        prev, seq = self._heads.get(record.stream, (ZERO_HASH, 0))
+        self._heads[record.stream] = (record.hash, record.seq)
+        stuck = record.stream in self._stuck
+        try:
+            for name, values in changes(
+                record.stream, record.kind, record.data, record.at_ms, stuck=stuck
+            ):
+                self._connection.execute(QUERIES[name], values)
+                if name == "claim_insert" and not self._owns(values):
+                    raise JournalError(f"{values[1]} {values[2]} on {values[0]} was claimed before")
+        except (KeyError, TypeError, ValueError, apsw.Error) as error:
+            raise JournalError(f"it contradicts an earlier record: {error}") from error
+        if still_stuck(record.kind, stuck=stuck):
+            self._stuck.add(record.stream)
+        else:
+            self._stuck.discard(record.stream)
+        check_link(record, prev, seq)
+        if record.position != expected:
+            raise JournalError(f"position {record.position} follows {expected - 1}")
+
+    def _owns(self, claim: tuple[Any, ...]) -> bool:
+        owner = self._connection.execute(QUERIES["claim_owner"], claim[:3]).fetchone()
+        return owner == tuple(claim[3:])
+
+
+def _all_findings(reader: JournalReader) -> Iterator[Finding]:
+    for (text,) in reader.connection.execute("PRAGMA integrity_check"):
+        if text != "ok":
+            yield Finding(f"database structure: {text}")
+    derived = apsw.Connection(":memory:")
+    try:
+        derived.execute(SCHEMA)
+        derived.execute("BEGIN")
+        sound = True
+        for finding in _bad_records(reader, _Replay(derived)):
+            sound = False
+            yield finding
+        if sound:
+            yield from _differences(reader.connection, derived)
+        else:
+            yield Finding("derived tables were not compared, because records are damaged")
+    finally:
+        derived.close()
+    for position, tx in reader.connection.execute(QUERIES["attempts_without_intent"]):
+        yield Finding(f"the bytes of {tx} belong to no intent", position=position)
+
+
+def _bad_records(reader: JournalReader, replay: _Replay) -> Iterator[Finding]:
+    for row in reader.connection.execute(QUERIES["records_from"], (1,)):
+        position, stream, seq, _kind, digest, _body = row
+        try:
+            record = read_record(row, strict=True)
+        except JournalError as error:
+            replay.skip(position, stream, seq, digest)
+            yield Finding(str(error), stream, seq, position)
+            continue
+        try:
+            replay.take(record)
+            if record.kind == "intent":
+                _check_bytes(reader, record)
+        except JournalError as error:
+            yield Finding(str(error), stream, seq, position)
+
+
+def _check_bytes(reader: JournalReader, intent: Record) -> None:
+    tx, digest = attempt_of(intent.data)
+    raw = reader.connection.execute(QUERIES["attempt_raw"], (tx,)).get
+    if raw is None:
+        raise JournalError(f"the bytes of its attempt {tx} are missing")
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise JournalError(f"the bytes of its attempt {tx} are not those it names by hash")
+
+
+def _differences(stored: apsw.Connection, derived: apsw.Connection) -> Iterator[Finding]:
+    """Compare the derived tables row by row; both sides are in key order."""
+    for table, columns in _DERIVED.items():
+        query = f"SELECT {columns} FROM {table} ORDER BY {columns}"  # noqa: S608 - our own names
+        left, right = stored.execute(query), derived.execute(query)
+        have, want = next(left, None), next(right, None)
+        while have is not None or want is not None:
+            if have == want:
+                have, want = next(left, None), next(right, None)
+            elif want is None or (have is not None and _key(have) < _key(want)):
+                yield Finding(f"table {table} holds {have}, which no record explains")
+                have = next(left, None)
+            else:
+                yield Finding(f"table {table} lacks {want}, which a record demands")
+                want = next(right, None)
+
+
+def _key(row: tuple[Any, ...]) -> list[tuple[bool, Any]]:
+    """Order rows as SQLite does: NULL before everything."""
+    return [(value is not None, value) for value in row]

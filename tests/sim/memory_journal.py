@@ -1,0 +1,135 @@
+"""The journal in memory: the real tables and the real checks, without files, threads or time.
+
+Only what waits for a disk is missing. A `MemoryStore` outlives the "process" whose `MemoryJournal`
+writes to it, as a file would.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from coordinator.errors import JournalError
+from coordinator.journal.base import ClaimRow, Entry, Raw, Record, ReservationRow, SagaRow
+from coordinator.journal.body import DataEncoder, check_names
+from coordinator.journal.reading import JournalReader
+from coordinator.journal.statements import QUERIES, SCHEMA
+from coordinator.journal.writing import Request, Writer
+from proofs.errors import CanonicalError
+
+__all__ = ["MemoryJournal", "MemoryStore"]
+
+_NOWHERE: Final = Path(":memory:")
+
+
+def _empty() -> bytes:
+    connection = apsw.Connection(":memory:")
+    connection.execute(SCHEMA)
+    connection.execute(QUERIES["meta_put"], ("journal_id", "0" * 32))
+    return connection.serialize("main")
+
+
+_EMPTY: Final = _empty()
+
+
+class MemoryStore:
+    """What is on the "disk"; ``records`` and ``raws`` repeat it for the checker."""
+
+    def __init__(self) -> None:
+        connection = apsw.Connection(":memory:")
+        connection.deserialize("main", _EMPTY)
+        self.records: list[Record] = []
+        self.raws: dict[str, bytes] = {}
+        self.reader = JournalReader(_NOWHERE, connection)
+        self.connection = connection
+        # One for all processes: a writer sees others' commits only on another connection.
+        self.writer = Writer(connection)
+        self.encoder = DataEncoder()
+        #: told how many records were just written.
+        self.written: Callable[[int], None] = lambda _count: None
+
+
+class MemoryJournal:
+    """Implements `coordinator.journal.base.Journal` on a `MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._reader = store.reader
+        self._writer = store.writer
+        self._now_ms = now_ms
+        self._closed = False
+
+    async def append(
+        self, stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+    ) -> list[Record]:
+        if self._closed:
+            raise JournalError("the journal is closed; nothing was written")
+        if not entries:
+            raise JournalError(f"an append to {stream} has no entries; nothing was written")
+        try:
+            check_names(stream, [entry.kind for entry in entries])
+            data = [self._store.encoder.encode(entry.kind, entry.data) for entry in entries]
+        except CanonicalError as error:
+            raise JournalError(f"an entry has no canonical form ({error})") from error
+        records = self._write(Request(stream, expected, entries, data, raws))
+        self._store.records += records
+        self._store.raws |= {raw.tx_id: raw.raw for raw in raws}
+        self._store.written(len(records))
+        # What is durable is told in a later turn of the loop, as a disk would.
+        await asyncio.sleep(0)
+        return records
+
+    def _write(self, request: Request) -> list[Record]:
+        self._writer.begin(self._now_ms())
+        try:
+            records = self._writer.append(request)
+        except apsw.Error as error:
+            self._writer.rollback()
+            raise JournalError(f"an entry does not fit the tables ({error})") from error
+        except BaseException:
+            self._writer.rollback()
+            raise
+        self._store.connection.execute("COMMIT")
+        return records
+
+    # ------------------------------------------------------------ reading
+
+    def read(self, stream: str, after: int = 0) -> list[Record]:
+        return self._reader.read(stream, after)
+
+    def streams(self, prefix: str = "saga:") -> list[str]:
+        return self._reader.streams(prefix)
+
+    def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
+        return self._reader.sagas(open_only=open_only)
+
+    def saga_of_key(self, key: str) -> SagaRow | None:
+        return self._reader.saga_of_key(key)
+
+    def raw(self, tx_id: str) -> bytes:
+        return self._reader.raw(tx_id)
+
+    def claims(self, chain: str) -> list[ClaimRow]:
+        return self._reader.claims(chain)
+
+    def locked(self, chain: str) -> dict[str, str]:
+        return self._reader.locked(chain)
+
+    def reservations(self, chain: str) -> list[ReservationRow]:
+        return self._reader.reservations(chain)
+
+    def last_position(self) -> int:
+        return self._reader.last_position()
+
+    def tail(self, after: int) -> list[tuple[int, str, int]]:
+        return self._reader.tail(after)
+
+    async def drive(self, saga: str, instance: str | None) -> None:
+        self._writer.begin(self._now_ms())
+        self._writer.drive(saga, instance)
+        self._store.connection.execute("COMMIT")
+
+    async def close(self) -> None:
+        self._closed = True

@@ -1,0 +1,199 @@
+"""Damage is found and named; derived tables are made anew."""
+
+import asyncio
+from pathlib import Path
+
+import apsw
+import pytest
+
+from coordinator.errors import JournalError
+from coordinator.journal.body import encode_body
+from coordinator.journal.reading import open_readonly
+from coordinator.journal.verify import rebuild
+from proofs import canonical
+from tests.conformance.journal_records import intent, plain, started
+from tests.unit.journal_scene import Scene, journal_records
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    made = Scene(tmp_path)
+    made.run_saga("amy", 1)
+    made.run_saga("bob", 5)
+    return made
+
+
+def test_a_sound_journal_has_no_findings(scene: Scene) -> None:
+    assert scene.check() == []
+
+
+def test_a_flipped_bit_in_any_byte_of_a_record_is_detected_and_named(scene: Scene) -> None:
+    third = journal_records(scene.path, "amy")[2]
+    connection = apsw.Connection(str(scene.path))
+    reader = open_readonly(scene.path)
+    try:
+        for index in range(len(third.body)):
+            damaged = bytearray(third.body)
+            damaged[index] ^= 1 << (index % 8)
+            connection.execute("UPDATE records SET body = ? WHERE position = 3", (bytes(damaged),))
+            with pytest.raises(JournalError, match=r"record 3 of saga:amy \(position 3\)"):
+                reader.read("saga:amy")
+        connection.execute("UPDATE records SET body = ? WHERE position = 3", (third.body,))
+        assert reader.read("saga:amy")[2] == third
+    finally:
+        reader.shut()
+        connection.close()
+
+
+def test_check_names_the_one_damaged_record_by_stream_sequence_and_position(scene: Scene) -> None:
+    scene.change(
+        "UPDATE records SET body = CAST(replace(body, '0xamy1', '0xamy9') AS BLOB) "
+        "WHERE position = 3"
+    )
+
+    first, second = scene.check()
+
+    assert (first.stream, first.seq, first.position) == ("saga:amy", 3, 3)
+    assert "hash" in first.text
+    assert "not compared" in second.text
+
+
+def test_a_changed_record_with_a_matching_hash_breaks_the_chain_behind_it(scene: Scene) -> None:
+    old = journal_records(scene.path, "amy")[2]
+    data = canonical.encode({**old.data, "height": 9})
+    body = encode_body(old.stream, 3, old.kind, old.at_ms, old.prev, data)
+    scene.change(
+        "UPDATE records SET body = ?1, hash = unhex(?2) WHERE position = 3",
+        body,
+        canonical.digest(canonical.parse(body)),
+    )
+
+    with pytest.raises(JournalError, match=r"record 4 of saga:amy \(position 4\) names"):
+        journal_records(scene.path, "amy")
+    assert [(f.seq, f.position) for f in scene.check()][:1] == [(4, 4)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        ("UPDATE records SET hash = zeroblob(32) WHERE position = 3", "(position 3)"),
+        ("UPDATE records SET kind = 'closed' WHERE position = 3", "(position 3)"),
+        ("UPDATE records SET sseq = 30 WHERE position = 3", "position 3"),
+        ("UPDATE records SET stream = 'saga:eve' WHERE position = 3", "position 3"),
+        ("UPDATE records SET position = 99 WHERE position = 3", "position 4"),
+        ("DELETE FROM records WHERE position = 3", "position 4"),
+        ("DELETE FROM records WHERE position = 14", "older than what this machine"),
+        ("UPDATE attempts SET raw = zeroblob(9) WHERE tx = '0xamy1'", "0xamy1"),
+        ("DELETE FROM attempts WHERE tx = '0xamy1'", "0xamy1"),
+        ("UPDATE attempts SET tx = '0xother' WHERE tx = '0xamy1'", "0xamy1"),
+        ("UPDATE attempts SET position = 3 WHERE tx = '0xamy1'", "0xamy1 belong to no intent"),
+        ("DELETE FROM claims WHERE value = 1", "table claims lacks"),
+        ("UPDATE claims SET stream = 'saga:bob' WHERE value = 1", "table claims"),
+        ("INSERT INTO claims VALUES ('polygon', 'x', 1, 's', 'a', 'b')", "no record explains"),
+        ("INSERT INTO locks VALUES ('x', 'amy')", "table locks holds"),
+        ("INSERT INTO reservations VALUES ('amy', 'p', 'a', 'b', '1')", "table reservations"),
+        ("UPDATE sagas SET state = 'running' WHERE saga = 'amy'", "table sagas"),
+        ("UPDATE sagas SET key = 'free again' WHERE saga = 'amy'", "table sagas"),
+        ("DELETE FROM sagas WHERE saga = 'amy'", "table sagas lacks"),
+    ],
+)
+def test_check_finds_every_kind_of_tampering(scene: Scene, statement: str, names: str) -> None:
+    if "position = 14" in statement:
+        asyncio.run(_intent_at_the_end(scene))
+        statement = statement.replace("14", "16")
+    scene.change(statement)
+
+    assert any(names in finding.text for finding in scene.check()), scene.check()
+
+
+async def _intent_at_the_end(scene: Scene) -> None:
+    journal = scene.open()
+    entry, raw = intent("0xlast")
+    await journal.append("saga:eve", 0, [started("eve"), entry], [raw])
+    await journal.close()
+
+
+def test_stored_bytes_that_changed_are_not_given_out(scene: Scene) -> None:
+    scene.change("UPDATE attempts SET raw = zeroblob(9) WHERE tx = '0xamy1'")
+
+    reader = open_readonly(scene.path)
+    with pytest.raises(JournalError, match="They were not sent"):
+        reader.raw("0xamy1")
+    assert reader.raw("0xamy2") == b"signed bytes of 0xamy2"
+    reader.shut()
+
+
+def test_the_driver_is_a_hint_that_needs_no_record(scene: Scene) -> None:
+    scene.change("UPDATE sagas SET driver = 'somebody' WHERE saga = 'amy'")
+
+    assert scene.check() == []
+
+
+@pytest.mark.parametrize("table", ["claims", "reservations", "locks", "sagas"])
+def test_derived_tables_are_rebuilt_from_the_records(scene: Scene, table: str) -> None:
+    async def open_saga() -> None:
+        journal = scene.open()
+        begin = started("eve", reservations=[("polygon", "0xA", "ALZ", 3, 9)], locks=["x", "y"])
+        await journal.append("saga:eve", 0, [begin, plain("stuck"), plain("paused")])
+        await journal.close()
+
+    asyncio.run(open_saga())
+    connection = apsw.Connection(str(scene.path))
+    before = connection.execute(f"SELECT * FROM {table}").fetchall()
+    assert before
+    connection.execute(f"DELETE FROM {table}")
+    connection.close()
+    assert scene.check()
+
+    assert rebuild(scene.path) == 17
+
+    assert scene.check() == []
+    connection = apsw.Connection(str(scene.path))
+    assert connection.execute(f"SELECT * FROM {table}").fetchall() == before
+    connection.close()
+
+
+def test_a_rebuild_over_damaged_records_changes_nothing(scene: Scene) -> None:
+    scene.change("UPDATE records SET hash = zeroblob(32) WHERE position = 9")
+    with pytest.raises(JournalError, match=r"record 2 of saga:bob \(position 9\)"):
+        rebuild(scene.path)
+
+    connection = apsw.Connection(str(scene.path))
+    assert connection.execute("SELECT count(*) FROM claims").get == 4
+    connection.close()
+
+
+def complaints(scene: Scene) -> list[str]:
+    """Return the findings, or the refusal to look for any."""
+    try:
+        return [finding.text for finding in scene.check()]
+    except JournalError as refusal:
+        return [str(refusal)]
+
+
+def test_the_files_structure_is_checked_too(scene: Scene) -> None:
+    content = bytearray(scene.path.read_bytes())
+    # The pointer array of a b-tree page somewhere in the middle.
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle + 3 : middle + 12] = b"\xff" * 9
+    scene.path.write_bytes(content)
+
+    assert complaints(scene)
+
+
+@pytest.mark.parametrize("keep", [0, 50, 4096, 9000])
+def test_a_truncated_file_is_refused_or_reported(scene: Scene, keep: int) -> None:
+    scene.path.write_bytes(scene.path.read_bytes()[:keep])
+
+    assert complaints(scene)
+    with pytest.raises(JournalError):
+        asyncio.run(_touch(scene))
+
+
+async def _touch(scene: Scene) -> None:
+    journal = scene.open()
+    try:
+        journal.read("saga:amy")
+        journal.sagas()
+    finally:
+        await journal.close()
