@@ -97,16 +97,22 @@ class Claims:
 
     def settle(self, held: Iterable[tuple[str, int]], claimed: Iterable[tuple[str, int]]) -> None:
         """End a scope: give back what it held, enter what became durable."""
+        claimed = tuple(claimed)
         for claim in held:
             self._held.discard(claim)
-            self._taken[claim[0]].discard(claim[1])
-            start, end = self._full.get(claim[0], (claim[1], claim[1]))
-            if start <= claim[1] < end:
-                self._full[claim[0]] = (start, claim[1])
-            if self._highest.get(claim[0]) == claim[1]:
-                self._highest[claim[0]] = max(self._taken[claim[0]], default=-1)
+            if claim not in claimed:
+                self._give_back(*claim)
         for resource, value in claimed:
             self._enter(resource, value)
+
+    def _give_back(self, resource: str, value: int) -> None:
+        taken = self._taken[resource]
+        taken.discard(value)
+        start, end = self._full.get(resource, (value, value))
+        if start <= value < end:
+            self._full[resource] = (start, value)
+        if self._highest.get(resource) == value:
+            self._highest[resource] = max(taken, default=-1)
 
 
 class Scope:

@@ -10,7 +10,7 @@ import heapq
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from adapters.base import Adapter, BlockEvent, ChainClock
 from adapters.errors import Transient
@@ -18,10 +18,15 @@ from coordinator.claims import Claims
 from coordinator.errors import JournalBroken, JournalError
 from coordinator.gaps import GapFiller
 from coordinator.journal.base import Journal, Record
-from coordinator.saga import Now, SagaState, fold, has_open_claims
+from coordinator.saga import Effort, Now, SagaState, fold, has_open_claims
 from coordinator.saga.table import ENDS
+from coordinator.tasks import Asking
+from coordinator.turn import Turn
 
 __all__ = ["Channel", "Clock", "Live", "Revealable", "Runner", "Secrets", "Settings"]
+
+#: Looks of ended sagas that may stay in memory, beside four for each live one.
+_LOOKS_KEPT: Final = 1024
 
 
 class Clock(Protocol):
@@ -78,7 +83,14 @@ class Live:
     """What one process remembers of a saga beside its fold; losing it loses no safety."""
 
     state: SagaState
+    asking: Asking
     keys: frozenset[str] = frozenset()
+    #: the efforts that ``keys`` were worked out for.
+    watched: Mapping[tuple[str, str], Effort] | None = None
+    #: host ms at which the next look is due, while one is.
+    due_ms: int | None = None
+    #: (chain, height) at which looks are due.
+    due_heights: set[tuple[str, int]] = field(default_factory=set)
     #: (step, direction) → (number of attempts they were worked out for, keys).
     effort_keys: dict[tuple[str, str], tuple[int, frozenset[str]]] = field(default_factory=dict)
     #: (step, direction) → (tries, not before ms) after a failed act.
@@ -186,12 +198,11 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - ends the runner with its reason
             self.fail(error)
 
-    def take(self, saga: str) -> None:
-        """Fold ``saga`` from the journal and start to drive it."""
-        if saga in self.live:
-            self.wake(saga)
-            return
-        self.live[saga] = Live(state=fold(self.journal.read(f"saga:{saga}")))
+    def take(self, saga: str, begun: SagaState | None = None) -> None:
+        """Start to drive ``saga``: from its fold, if the caller just wrote it, or the journal."""
+        if saga not in self.live:
+            state = begun or fold(self.journal.read(f"saga:{saga}"))
+            self.live[saga] = Live(state, Asking(saga, self.secrets, self.clock))
         self.wake(saga)
 
     def refold(self, saga: str) -> None:
@@ -207,7 +218,15 @@ class Runner:
                 self._by_key[key].discard(saga)
                 if not self._by_key[key]:
                     del self._by_key[key]
+            for looks in (self._times, *self._heights.values()):
+                self._sweep(looks)
         self._idle.set()
+
+    def _sweep(self, looks: list[tuple[int, str]]) -> None:
+        """Drop the looks of sagas that have ended, once they are the most."""
+        if len(looks) > 4 * len(self.live) + _LOOKS_KEPT:
+            looks[:] = [look for look in looks if look[1] in self.live]
+            heapq.heapify(looks)
 
     # ------------------------------------------------------------ waking
 
@@ -221,8 +240,6 @@ class Runner:
             live.task = asyncio.create_task(self._drive(saga, live), name=f"saga {saga}")
 
     async def _drive(self, saga: str, live: Live) -> None:
-        from coordinator.turn import Turn
-
         try:
             while live.dirty and self._failure is None:
                 live.dirty = False
@@ -242,14 +259,24 @@ class Runner:
             live.task = None
 
     def wake_at(self, saga: str, due_ms: int) -> None:
-        """Let ``saga`` have a turn when host time reaches ``due_ms``."""
+        """Let ``saga`` have a turn when host time reaches ``due_ms``, or sooner.
+
+        A turn that is due sooner asks for the next one itself.
+        """
+        live = self.live[saga]
+        if live.due_ms is not None and live.due_ms <= due_ms:
+            return
+        live.due_ms = due_ms
         heapq.heappush(self._times, (due_ms, saga))
         if self._times[0] == (due_ms, saga):
             self._times_changed.set()
 
     def wake_at_height(self, saga: str, chain: str, height: int) -> None:
         """Let ``saga`` have a turn when ``chain`` has been read up to ``height``."""
-        heapq.heappush(self._heights[chain], (height, saga))
+        due = self.live[saga].due_heights
+        if (chain, height) not in due:
+            due.add((chain, height))
+            heapq.heappush(self._heights[chain], (height, saga))
 
     def watch(self, saga: str, keys: frozenset[str]) -> None:
         """Let ``saga`` have a turn whenever a block touches one of ``keys``."""
@@ -274,7 +301,11 @@ class Runner:
             await self.clock.sleep_until(due_ms, self._times_changed)
             now_ms = self.clock.now_ms()
             while self._times and self._times[0][0] <= now_ms:
-                self.wake(heapq.heappop(self._times)[1])
+                due_ms, saga = heapq.heappop(self._times)
+                live = self.live.get(saga)
+                if live is not None and live.due_ms == due_ms:
+                    live.due_ms = None
+                    self.wake(saga)
 
     async def _watch_journal(self) -> None:
         """Notice what other processes append to sagas that are driven here."""
@@ -282,19 +313,30 @@ class Runner:
         gaps = GapFiller(self)
         gaps.recall()
         position = self.journal.last_position()
+        #: saga → the newest record of it that this process has not folded yet.
+        behind: dict[str, int] = {}
         while True:
             try:
                 for at, stream, seq in self.journal.tail(position):
                     position = at
-                    live = self.live.get(stream.removeprefix("saga:"))
-                    if live is not None and seq > live.state.seq and live.task is None:
-                        self.refold(live.state.saga)
-                        self.wake(live.state.saga)
+                    behind[stream.removeprefix("saga:")] = seq
+                self._catch_up(behind)
                 await gaps.look()
             except JournalError as error:
                 self.fail(error)
                 return
             await self.clock.sleep_until(self.clock.now_ms() + self.settings.journal_poll_ms, never)
+
+    def _catch_up(self, behind: dict[str, int]) -> None:
+        """Fold again what others appended; a turn on the way keeps the fold it began with."""
+        for saga, seq in tuple(behind.items()):
+            live = self.live.get(saga)
+            if live is not None and seq > live.state.seq:
+                if live.task is not None:
+                    continue
+                self.refold(saga)
+                self.wake(saga)
+            del behind[saga]
 
     # ------------------------------------------------------------ chains
 
@@ -330,4 +372,8 @@ class Runner:
                 self.wake(saga)
         heights = self._heights[chain]
         while heights and heights[0][0] <= event.clock.height:
-            self.wake(heapq.heappop(heights)[1])
+            height, saga = heapq.heappop(heights)
+            live = self.live.get(saga)
+            if live is not None:
+                live.due_heights.discard((chain, height))
+                self.wake(saga)

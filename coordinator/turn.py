@@ -194,7 +194,8 @@ class Turn:
         look = loop.call_soon(flush_unless_ready)
         try:
             drafts.append(await self._prepare(acts[0]))
-            drafts += await asyncio.gather(*others)
+            if others:
+                drafts += await asyncio.gather(*others)
         finally:
             look.cancel()
             if flushes:
@@ -441,16 +442,19 @@ class Turn:
         live = self._live
         if live.watched is self._state.efforts:
             return
+        known = live.effort_keys
+        fresh = False
         for key, effort in self._state.efforts.items():
             size = len(effort.attempts) + effort.revealed
-            if size and live.effort_keys.get(key, (0,))[0] != size:
+            if size and (key not in known or known[key][0] != size):
                 step = self._state.step(key[0])
                 asked = self._asked(step, key[1])
                 keys = self._runner.adapters[step.chain].keys(asked.task, asked.attempts)
-                live.effort_keys[key] = (size, keys)
-        self._runner.watch(
-            self._saga, frozenset().union(*(keys for _, keys in live.effort_keys.values()))
-        )
+                known[key] = (size, keys)
+                fresh = True
+        if fresh:
+            everything = frozenset().union(*(keys for _, keys in known.values()))
+            self._runner.watch(self._saga, everything)
         live.watched = self._state.efforts
 
     def _due(self, act: Act) -> bool:
@@ -466,14 +470,8 @@ class Turn:
     # ------------------------------------------------------------ values
 
     def _asked(self, step: Step, direction: str, generation: int | None = None) -> Asked:
-        return self._live.asking.of(
-            self._state,
-            self._live.state,
-            step,
-            direction,
-            now_s=self._runner.clock.now_ms() // 1000,
-            generation=generation,
-        )
+        live = self._live
+        return live.asking.of(self._state, live.state, step, direction, generation)
 
     def _slow_ms(self, step: Step) -> int:
         return int(self._state.plan["chains"][step.chain]["block_time_ms"]["slow"])

@@ -8,6 +8,7 @@ and the text is UTF-8.
 
 import hashlib
 import json
+import re
 from json.encoder import encode_basestring as _quote
 from typing import Any, Final
 
@@ -20,6 +21,9 @@ INTEGER_LIMIT: Final = 2**53
 #: Nesting beyond this is refused before any recursion follows it.
 MAX_DEPTH: Final = 32
 
+#: A string, or what is left of one. Nothing is tried twice, so hostile text costs its length.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKETS: Final = bytes(sorted(set(range(256)) - set(b"[]{}")))
 #: Keys of an object in the order it was made → (key, '"key":') in canonical order. Records repeat a
 #: few shapes for ever; an object whose keys are checked once is encoded without sorting again.
 _SHAPES: Final[dict[tuple[str, ...], tuple[tuple[str, str], ...]]] = {}
@@ -102,7 +106,13 @@ def _object_text(value: dict[str, Any], depth: int) -> str:
     members = []
     for key, name in shape:
         item = value[key]
-        members.append(name + (_quote(item) if type(item) is str else _text(item, deeper)))
+        kind = type(item)
+        if kind is str:
+            members.append(name + _quote(item))
+        elif kind is int and -INTEGER_LIMIT < item < INTEGER_LIMIT:
+            members.append(f"{name}{item}")
+        else:
+            members.append(name + _text(item, deeper))
     return "{" + ",".join(members) + "}"
 
 
@@ -119,23 +129,15 @@ def _shape(keys: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
 
 def _check_depth(raw: bytes) -> None:
     """Refuse deep nesting by counting brackets, before a recursive parser sees the text."""
+    if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
+        return
     depth = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x7B, 0x5B):
+    for bracket in _STRING.sub(b"", raw).translate(None, _NO_BRACKETS):
+        if bracket in b"[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise CanonicalError(f"nested deeper than {MAX_DEPTH}")
-        elif byte in (0x7D, 0x5D):
+        else:
             depth -= 1
 
 

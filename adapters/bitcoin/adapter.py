@@ -272,6 +272,19 @@ class BitcoinAdapter:
 
     # ------------------------------------------------------------ parts
 
+    async def health(self) -> list[tuple[bool, str, str]]:
+        """Return for each own address whether its coin pool lets sagas run side by side."""
+        wanted = self._settings.coins.min_confirmed
+        found = []
+        for address in sorted(set(self._own.values())):
+            coins = len(self._follower.pool.coins(address, self._settings.confirmations))
+            text = f"{address} has {coins} final coins"
+            if coins < wanted:
+                text += f", fewer than {wanted}: sagas that spend from it wait for each other"
+            # Few coins are slow and not wrong: an address may only ever receive.
+            found.append((True, text, ""))
+        return found
+
     def _require_covered(self, attempts: Sequence[Attempt]) -> None:
         low = self._follower.view.low
         since = min((attempt.since for attempt in attempts), default=low)

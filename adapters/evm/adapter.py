@@ -244,6 +244,19 @@ class EvmAdapter:
         except (AbiError, ValueError):
             raise Rejected(f"{facts.contract} does not answer like an ERC-20 token") from None
 
+    async def health(self) -> list[tuple[bool, str, str]]:
+        """Return for each configured contract whether its code is the pinned one, and a hint."""
+        found = []
+        for name, contract in sorted(self._settings.contracts.items()):
+            code = await self._read("eth_getCode", (contract.address, "latest"))
+            digest = f"0x{hash_of(bytes.fromhex(str(code).removeprefix('0x'))).hex()}"
+            well = digest == contract.code_hash
+            text = f"contract {name} {contract.address} has " + (
+                "the pinned code" if well else f"code {digest}, pinned is {contract.code_hash}"
+            )
+            found.append((well, text, "" if well else "look at the address and at code_hash"))
+        return found
+
     # ----------------------------------------------------------------------------------- private
 
     async def _check(self, task: Task, *, unused: bool) -> None:

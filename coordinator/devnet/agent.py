@@ -1,11 +1,13 @@
 """The world around a development network: mines Bitcoin blocks and redeems holds as their payee.
 
 Runs as a process of its own (``python -m coordinator.devnet.agent FOLDER``) and ends when the
-network's state file names another agent or is gone, or its bitcoind stays away.
+network's state file is gone or names another agent, or when its bitcoind stays away. A file
+``bitcoin.paused`` or ``payee.paused`` in the folder stops one of its two jobs.
 """
 
 import asyncio
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -21,61 +23,101 @@ from coordinator.devnet.identities import secret_of
 from coordinator.devnet.network import Devnet, bitcoin_address
 from coordinator.errors import PreflightError
 
-__all__ = ["main"]
+__all__ = ["Agent", "main"]
 
 _LOOK_S: Final = 0.2
+#: Where a block comes with each transaction, nobody should wait for it.
+_LOOK_INSTANT_S: Final = 0.02
 _AWAY_S: Final = 60
+_STARTING_S: Final = 30
+
+
+class Agent:
+    """Miner and payee of one network."""
+
+    def __init__(self, devnet: Devnet) -> None:
+        self._devnet = devnet
+        self._block_s = float(devnet.options["bitcoin_block_s"])
+        self._mined_s = time.monotonic()
+        self._redeemed: set[str] = set()
+
+    @property
+    def look_s(self) -> float:
+        """How long to rest between two turns."""
+        return _LOOK_S if self._block_s else _LOOK_INSTANT_S
+
+    def turn(self) -> None:
+        """Do what is due now.
+
+        Raises:
+            NodeUnreachable, NodeRefused: bitcoind is away or refuses; the next turn tries again.
+        """
+        if not (self._devnet.folder / "payee.paused").exists():
+            self._redeem_all()
+        if self._block_due() and not (self._devnet.folder / "bitcoin.paused").exists():
+            self._mined_s = time.monotonic()
+            self._devnet.mine_bitcoin(1)
+
+    def _block_due(self) -> bool:
+        if self._block_s:
+            return time.monotonic() - self._mined_s >= self._block_s
+        return bool(self._devnet.rpc("bitcoin", "getrawmempool"))
+
+    def _redeem_all(self) -> None:
+        """Redeem every hold whose preimage was put on the ``file`` channel."""
+        for path in sorted((self._devnet.folder / "recovery" / "preimages").glob("*.json")):
+            if path.name in self._redeemed:
+                continue
+            note = json.loads(path.read_text(encoding="utf-8"))
+            if "witness_script" in note["hold"]:
+                asyncio.run(self._redeem(note["preimage"], note["hold"]))
+            self._redeemed.add(path.name)
+
+    async def _redeem(self, preimage: str, facts: dict[str, Any]) -> None:
+        redemption = await redeem(
+            hold=parse_hold(bytes.fromhex(facts["witness_script"])),
+            outpoint=facts["outpoint"],
+            value_sat=int(facts["value_sat"]),
+            preimage=bytes.fromhex(preimage),
+            signer=LocalBitcoinSigner(secret_of("payee_btc")),
+            target_script=parse_address(bitcoin_address("payee_btc"), NETWORKS["regtest"]).script,
+        )
+        self._devnet.rpc("bitcoin", "sendrawtransaction", redemption.raw.hex())
 
 
 def main(folder: Path) -> None:
     """Mine and redeem until the network is gone."""
-    seen_s = mined_s = time.monotonic()
-    redeemed: set[str] = set()
-    while True:
+    devnet = _own_network(folder)
+    if devnet is None:
+        return
+    agent = Agent(devnet)
+    seen_s = time.monotonic()
+    while _is_mine(folder):
         try:
-            devnet = Devnet.load(folder)
-        except PreflightError:
-            return
-        now_s = time.monotonic()
-        try:
-            block_s = devnet.options["bitcoin_block_s"]
-            if block_s and now_s - mined_s >= block_s:
-                mined_s = now_s
-                if not (folder / "bitcoin.paused").exists():
-                    devnet.mine_bitcoin(1)
-            if not (folder / "payee.paused").exists():
-                _redeem_all(devnet, redeemed)
-            seen_s = now_s
+            agent.turn()
+            seen_s = time.monotonic()
         except (NodeUnreachable, NodeRefused, FileNotFoundError) as error:
             print(f"agent: {error}", flush=True)  # noqa: T201 - its log
-            if now_s - seen_s > _AWAY_S:
+            if time.monotonic() - seen_s > _AWAY_S:
                 return
-        time.sleep(_LOOK_S)
+        time.sleep(agent.look_s)
 
 
-def _redeem_all(devnet: Devnet, redeemed: set[str]) -> None:
-    """Redeem every hold whose preimage was put on the ``file`` channel."""
-    for path in sorted((devnet.folder / "recovery" / "preimages").glob("*.json")):
-        if path.name in redeemed:
-            continue
-        note = json.loads(path.read_text(encoding="utf-8"))
-        asyncio.run(_redeem(devnet, note["preimage"], note["hold"]))
-        redeemed.add(path.name)
+def _own_network(folder: Path) -> Devnet | None:
+    """Wait for the state file that names this process: it is written right after our start."""
+    give_up_s = time.monotonic() + _STARTING_S
+    while time.monotonic() < give_up_s:
+        if _is_mine(folder):
+            return Devnet.load(folder)
+        time.sleep(_LOOK_INSTANT_S)
+    return None
 
 
-async def _redeem(devnet: Devnet, preimage: str, facts: dict[str, Any]) -> None:
-    if "witness_script" not in facts:
-        return
-    script = parse_hold(bytes.fromhex(facts["witness_script"]))
-    redemption = await redeem(
-        hold=script,
-        outpoint=facts["outpoint"],
-        value_sat=int(facts["value_sat"]),
-        preimage=bytes.fromhex(preimage),
-        signer=LocalBitcoinSigner(secret_of("payee_btc")),
-        target_script=parse_address(bitcoin_address("payee_btc"), NETWORKS["regtest"]).script,
-    )
-    devnet.rpc("bitcoin", "sendrawtransaction", redemption.raw.hex())
+def _is_mine(folder: Path) -> bool:
+    try:
+        return bool(Devnet.load(folder).processes["agent"]["pid"] == os.getpid())
+    except PreflightError:
+        return False
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -14,34 +16,55 @@ from adapters.bitcoin.devnode import BitcoinNode, BitcoinOptions
 from adapters.bitcoin.networks import NETWORKS
 from adapters.bitcoin.signing import LocalBitcoinSigner
 from adapters.devnode import rpc
-from adapters.devnode.process import NodeFailed, ProcessIdentity
+from adapters.devnode.binaries import BinaryMissing
+from adapters.devnode.process import NodeFailed, NodeProcess, ProcessIdentity
 from adapters.evm.devnode import AnvilNode, AnvilOptions
-from coordinator.devnet.configuration import write_configuration
-from coordinator.devnet.deploy import COIN, Deployed, deploy, start_mining
-from coordinator.devnet.identities import BITCOIN_NAMES, secret_of
+from coordinator.devnet.identities import secret_of
 from coordinator.errors import Conflict, PreflightError
 
-__all__ = ["CHAIN_IDS", "Devnet", "DevnetOptions", "down", "up"]
+__all__ = [
+    "CHAIN_IDS",
+    "Devnet",
+    "DevnetOptions",
+    "bitcoin_address",
+    "down",
+    "miner_address",
+    "running",
+    "up",
+]
 
 CHAIN_IDS: Final = {"polygon": 31337, "ethereum": 31338}
-_ALZ_SUPPLY: Final = {"polygon": 1_000_000 * COIN, "ethereum": 0}
+_STATE: Final = "devnet.json"
+#: Names a folder as ours: only such a folder is ever emptied.
+_MARK: Final = "DEVNET"
+_MARK_TEXT: Final = """\
+A development network of the coordinator. `coordinator devnet up` and `reset` empty this folder.
+"""
+_ALZ_SUPPLY: Final = {"polygon": 1_000_000 * 10**18, "ethereum": 0}
 _TREASURY_COINS: Final = 24
 _SETTLEMENT_COINS: Final = 4
 _MATURITY: Final = 100
+_PAST_S: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class DevnetOptions:
     """How the chains of a devnet move.
 
-    ``evm_block_s`` 0 mines a block per transaction; ``confirmations`` is finality on every chain.
-    ``detached`` chains survive this process.
+    Attributes:
+        evm_block_s: whole seconds between blocks of both EVM chains; 0 mines one per transaction.
+        bitcoin_block_s: the same for Bitcoin.
+        confirmations: the depth that is final, on every chain.
     """
 
     evm_block_s: int = 1
     bitcoin_block_s: float = 2
     confirmations: int = 2
-    detached: bool = True
+
+    @classmethod
+    def instant(cls) -> Self:
+        """Return a network where a transaction is in a block at once, and final with it."""
+        return cls(evm_block_s=0, bitcoin_block_s=0, confirmations=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +95,7 @@ class Devnet:
             PreflightError: there is none.
         """
         try:
-            data = json.loads((folder / "devnet.json").read_text(encoding="utf-8"))
+            data = json.loads((folder / _STATE).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise PreflightError(
                 f"no development network runs in {folder}. Start one: coordinator devnet up"
@@ -83,9 +106,9 @@ class Devnet:
         """Write the state file, whole or not at all."""
         data = asdict(self)
         del data["folder"]
-        partial = self.folder / "devnet.json.partial"
+        partial = self.folder / f"{_STATE}.partial"
         partial.write_text(json.dumps(data, indent=2), encoding="utf-8")
-        partial.replace(self.folder / "devnet.json")
+        partial.replace(self.folder / _STATE)
 
     def rpc(self, chain: str, method: str, *params: object) -> Any:
         """Make a blocking call to one of the nodes."""
@@ -100,10 +123,7 @@ class Devnet:
 
     def alive(self) -> list[str]:
         """Return the names of the processes that still run."""
-        return [
-            name for name, raw in self.processes.items()
-            if ProcessIdentity(**raw).is_running()
-        ]
+        return [name for name, raw in self.processes.items() if ProcessIdentity(**raw).is_running()]
 
 
 def bitcoin_address(name: str) -> str:
@@ -119,100 +139,152 @@ def miner_address() -> str:
 
 
 def up(folder: Path, options: DevnetOptions | None = None) -> Devnet:
-    """Start everything in ``folder`` and return once plans can run.
+    """Start everything in ``folder`` and return once plans can run; `down` ends it.
+
+    A former network's folder is emptied first, its journal included: its chains are gone.
 
     Raises:
-        Conflict: a network runs there already.
-        NodeFailed: a node did not start; whatever had started is ended again.
+        Conflict: a network runs there already, or the folder holds something else.
+        PreflightError: a node did not start; whatever had started is ended again.
     """
-    options = options or DevnetOptions()
-    _refuse_running(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, mode=0o700)
-    nodes: dict[str, AnvilNode | BitcoinNode] = {}
+    return _start(folder.absolute(), options or DevnetOptions(), detached=True)[0]
+
+
+@contextmanager
+def running(folder: Path, options: DevnetOptions | None = None) -> Iterator[Devnet]:
+    """The same for the time of a ``with``: everything ends with it, or with this process.
+
+    Raises:
+        Conflict, PreflightError: as `up`.
+    """
+    devnet, processes = _start(folder.absolute(), options or DevnetOptions(), detached=False)
     try:
-        deployed: dict[str, Deployed] = {}
-        for chain, chain_id in CHAIN_IDS.items():
-            node = AnvilNode.start(
-                folder / chain,
-                AnvilOptions(chain_id=chain_id, log_requests=not options.detached),
-                detached=options.detached,
-            )
-            nodes[chain] = node
-            deployed[chain] = deploy(node, supply=_ALZ_SUPPLY[chain])
-        bitcoin = BitcoinNode.start(
-            folder / "bitcoin", BitcoinOptions(), detached=options.detached
-        )
-        nodes["bitcoin"] = bitcoin
-        _fund_bitcoin(bitcoin)
+        yield devnet
+    finally:
+        (devnet.folder / _STATE).unlink(missing_ok=True)
+        for process in processes:
+            process.kill()
+
+
+_Process = AnvilNode | BitcoinNode | NodeProcess
+
+
+def _start(
+    folder: Path, options: DevnetOptions, *, detached: bool
+) -> tuple[Devnet, list[_Process]]:
+    from coordinator.devnet.configuration import write_configuration  # loads web3
+    from coordinator.devnet.deploy import deploy, start_mining
+
+    _empty(folder)
+    started: list[_Process] = []
+    try:
+        evm = {}
         for chain in CHAIN_IDS:
-            node = nodes[chain]
-            assert isinstance(node, AnvilNode)
+            evm[chain] = _start_evm(folder, chain, detached=detached)
+            started.append(evm[chain])
+        bitcoin = BitcoinNode.start(folder / "bitcoin", BitcoinOptions(), detached=detached)
+        started.append(bitcoin)
+        _fund_bitcoin(bitcoin)
+        deployed = {chain: deploy(node, supply=_ALZ_SUPPLY[chain]) for chain, node in evm.items()}
+        for node in evm.values():
             start_mining(node, options.evm_block_s)
+        nodes: dict[str, AnvilNode | BitcoinNode] = {**evm, "bitcoin": bitcoin}
+        urls = {name: node.url for name, node in nodes.items()}
+        write_configuration(folder, urls, deployed, options)
+        agent = _start_agent(folder, detached=detached)
+        started.insert(0, agent)
+        processes = {name: asdict(node.identity()) for name, node in nodes.items()}
         devnet = Devnet(
             folder=folder,
-            urls={name: node.url for name, node in nodes.items()},
+            urls=urls,
             contracts={name: asdict(item) for name, item in deployed.items()},
-            processes={name: asdict(node.identity()) for name, node in nodes.items()},
+            processes=processes | {"agent": asdict(agent.identity())},
             options=asdict(options),
         )
-        write_configuration(devnet.folder, devnet.urls, deployed, options)
         devnet.save()
-        return _with_agent(devnet, detached=options.detached)
-    except BaseException:
-        for node in nodes.values():
-            node.kill()
+    except BaseException as error:
+        for process in started:
+            process.kill()
+        if isinstance(error, (NodeFailed, BinaryMissing, rpc.NodeUnreachable, rpc.NodeRefused)):
+            raise PreflightError(f"the development network did not start: {error}") from error
         raise
+    return devnet, started
+
+
+def _start_evm(folder: Path, chain: str, *, detached: bool) -> AnvilNode:
+    # A detached node may run for days: it must not log each call.
+    options = AnvilOptions(chain_id=CHAIN_IDS[chain], log_requests=not detached)
+    return AnvilNode.start(folder / chain, options, detached=detached)
 
 
 def _fund_bitcoin(node: BitcoinNode) -> None:
-    """Give the wallets mature coins of 50 BTC each; the chain starts with them."""
+    """Give the wallets mature coins of 50 BTC each; the chain starts with them.
+
+    Headers must be later than the median of those before, so many blocks at once run ahead of the
+    clock; these are mined in the past, for a chain whose time is right from the start.
+    """
+    node.rpc("setmocktime", int(time.time()) - _PAST_S)
     node.mine(_TREASURY_COINS, bitcoin_address("treasury_btc"))
     node.mine(_SETTLEMENT_COINS, bitcoin_address("settlement_btc"))
-    node.mine(_MATURITY + 2, miner_address())
+    node.mine(_MATURITY + 1, miner_address())
+    node.rpc("setmocktime", 0)
+    node.mine(1, miner_address())
 
 
-def _with_agent(devnet: Devnet, *, detached: bool) -> Devnet:
+def _start_agent(folder: Path, *, detached: bool) -> NodeProcess:
     """Start the process that mines Bitcoin blocks and plays the payee."""
-    with (devnet.folder / "agent.log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "coordinator.devnet.agent", str(devnet.folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=detached,
-        )
-    devnet.processes["agent"] = asdict(ProcessIdentity.of(process.pid))
-    devnet.save()
-    return devnet
+    return NodeProcess(
+        [sys.executable, "-m", "coordinator.devnet.agent", str(folder)],
+        log_path=folder / "agent.log",
+        detached=detached,
+    )
 
 
-def _refuse_running(folder: Path) -> None:
-    try:
-        devnet = Devnet.load(folder)
-    except PreflightError:
-        return
-    if alive := devnet.alive():
+def _empty(folder: Path) -> None:
+    """Make ``folder`` an empty one of ours, unless something runs in it or it is not ours."""
+    for state in (folder / _STATE, *folder.glob(f"*/{_STATE}")):
+        if state.exists() and (alive := Devnet.load(state.parent).alive()):
+            raise Conflict(
+                f"a development network runs in {state.parent} already ({', '.join(alive)}); end "
+                f"it: coordinator devnet down --folder {state.parent}"
+            )
+    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
         raise Conflict(
-            f"a development network runs in {folder} already ({', '.join(alive)}); "
-            "end it: coordinator devnet down, or start anew: coordinator devnet reset"
+            f"{folder} holds something else than a development network and was left as it is. "
+            "Choose another folder: coordinator devnet up --folder PATH"
         )
+    shutil.rmtree(folder, ignore_errors=True)
+    if not folder.parent.exists():
+        _mark(folder.parent)
+    _mark(folder)
+
+
+def _mark(folder: Path) -> None:
+    """Make a folder that is known as ours, and that git does not see: it has keys and chains."""
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / _MARK).write_text(_MARK_TEXT, encoding="utf-8")
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def down(folder: Path) -> list[str]:
-    """End every process of the network in ``folder`` by its own pid; return what was ended."""
-    devnet = Devnet.load(folder)
+    """End every process of the network in ``folder`` by its own pid; return what was ended.
+
+    Nothing runs there: nothing is ended, nothing is wrong. The folder stays for a look.
+    """
+    folder = folder.absolute()
+    try:
+        devnet = Devnet.load(folder)
+    except PreflightError:
+        return []
     ended = []
     for name in ("agent", *reversed(devnet.urls)):
-        raw = devnet.processes.get(name)
-        if raw is None:
+        identity = ProcessIdentity(**devnet.processes[name])
+        if not identity.is_running():
             continue
-        identity = ProcessIdentity(**raw)
-        if identity.is_running():
-            try:
-                identity.end()
-            except NodeFailed as error:
-                raise PreflightError(str(error)) from error
-            ended.append(name)
-    (folder / "devnet.json").unlink(missing_ok=True)
+        try:
+            identity.end()
+        except NodeFailed as error:
+            raise PreflightError(str(error)) from error
+        ended.append(name)
+    (folder / _STATE).unlink(missing_ok=True)
     return ended

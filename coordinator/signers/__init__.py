@@ -4,24 +4,28 @@ Importing this package imports no cryptography; what is heavy is imported where 
 opened or made. The file formats are described in this folder's README.
 """
 
-from coordinator.signers.environment import check_env_allowed
-from coordinator.signers.holds import HoldSecrets
-from coordinator.signers.keystore import (
-    Listed,
-    check_keystore,
-    create_keystore,
-    import_key,
-    keystore_path,
-    list_keystores,
-    open_keystore,
-    read_keystore,
-)
-from coordinator.signers.kinds import KINDS, Opened, PublicFace
-from coordinator.signers.literals import looks_like_secret
-from coordinator.signers.opening import SignerSource, open_seed, open_signer
-from coordinator.signers.passphrase import Passphrases, is_source
-from coordinator.signers.process import forbid_core_dumps
-from coordinator.signers.secret import Secret
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from coordinator.signers.environment import check_env_allowed
+    from coordinator.signers.holds import HoldSecrets
+    from coordinator.signers.keystore import (
+        Listed,
+        check_keystore,
+        create_keystore,
+        import_key,
+        keystore_path,
+        list_keystores,
+        open_keystore,
+        read_keystore,
+    )
+    from coordinator.signers.kinds import KINDS, Opened, PublicFace
+    from coordinator.signers.literals import looks_like_secret
+    from coordinator.signers.opening import SignerSource, open_seed, open_signer
+    from coordinator.signers.passphrase import Passphrases, is_source
+    from coordinator.signers.process import forbid_core_dumps
+    from coordinator.signers.secret import Secret
 
 __all__ = [
     "KINDS",
@@ -46,3 +50,34 @@ __all__ = [
     "open_signer",
     "read_keystore",
 ]
+
+#: Name → the module that has it; imported when asked for, so that reading a journal stays quick.
+_HOMES: Final = {
+    "HoldSecrets": "holds",
+    "KINDS": "kinds",
+    "Listed": "keystore",
+    "Opened": "kinds",
+    "Passphrases": "passphrase",
+    "PublicFace": "kinds",
+    "Secret": "secret",
+    "SignerSource": "opening",
+    "check_env_allowed": "environment",
+    "check_keystore": "keystore",
+    "create_keystore": "keystore",
+    "forbid_core_dumps": "process",
+    "import_key": "keystore",
+    "is_source": "passphrase",
+    "keystore_path": "keystore",
+    "list_keystores": "keystore",
+    "looks_like_secret": "literals",
+    "open_keystore": "keystore",
+    "open_seed": "opening",
+    "open_signer": "opening",
+    "read_keystore": "keystore",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

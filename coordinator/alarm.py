@@ -1,0 +1,95 @@
+"""Tells a person that they are needed: a command of the operator's, run beside everything else.
+
+The command runs without a shell and in a thread of its own, so that neither a slow nor a broken
+one holds up a saga; its failure is reported and changes nothing.
+"""
+
+import os
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from coordinator.errors import ConfigError
+
+__all__ = ["Alarm", "split_command"]
+
+_TIMEOUT_S: Final = 60
+_ERROR_FD: Final = 2
+
+
+def split_command(text: str) -> list[str]:
+    """Return the words of a command line; quotes group words, nothing else is special.
+
+    Raises:
+        ConfigError: a quote is left open, or there is no word.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"--on-stuck {text!r}: {error}. Nothing was sent.") from None
+    if not words:
+        raise ConfigError("--on-stuck names no command. Nothing was sent.")
+    return words
+
+
+class Alarm:
+    """Runs ``command`` (None: nothing) once per alarm.
+
+    The command gets ``COORDINATOR_SAGA``, ``COORDINATOR_STATE``, ``COORDINATOR_REASON``,
+    ``COORDINATOR_QUESTION`` and ``COORDINATOR_UNTIL`` (Unix seconds) in its environment.
+
+    Args:
+        command: argument vector.
+        complain: told in one line when the command fails; called from another thread.
+    """
+
+    def __init__(self, command: Sequence[str] | None, complain: Callable[[str], None]) -> None:
+        self._command = command
+        self._complain = complain
+        self._threads: list[threading.Thread] = []
+
+    def ring(self, saga: str, state: str, stuck: Mapping[str, Any]) -> None:
+        """Start the command for one ``stuck`` record and return at once."""
+        if self._command is None:
+            return
+        environment = {
+            **os.environ,
+            "COORDINATOR_SAGA": saga,
+            "COORDINATOR_STATE": state,
+            "COORDINATOR_REASON": str(stuck["reason"]),
+            "COORDINATOR_QUESTION": str(stuck["question"]),
+            "COORDINATOR_UNTIL": str(stuck["until_s"]),
+        }
+        thread = threading.Thread(
+            target=self._run, args=(list(self._command), environment), name="alarm", daemon=True
+        )
+        self._threads = [old for old in self._threads if old.is_alive()]
+        self._threads.append(thread)
+        thread.start()
+
+    def drain(self, timeout_s: float = 5.0) -> None:
+        """Wait a little for commands that still run; the process is about to end."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def _run(self, command: list[str], environment: dict[str, str]) -> None:
+        try:
+            done = subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=_ERROR_FD,
+                timeout=_TIMEOUT_S,
+                check=False,
+                # Ctrl-C in the terminal is for the coordinator, not for a page on its way.
+                start_new_session=True,
+            )
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._complain(f"--on-stuck {command[0]} failed: {error}; the saga goes on")
+            return
+        if done.returncode != 0:
+            self._complain(
+                f"--on-stuck {command[0]} ended with {done.returncode}; the saga goes on"
+            )

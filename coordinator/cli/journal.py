@@ -1,0 +1,67 @@
+"""``coordinator journal``: care for the file that everything stands on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from coordinator.cli import exits
+from coordinator.cli.options import options_of
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, copy, migrate.")
+
+
+@app.command()
+def check(context: typer.Context) -> None:
+    """Check every record, link, stored transaction, table and the second place; exit 30 if not."""
+    from coordinator.journal.verify import check as find
+
+    options = options_of(context)
+    config = options.load()
+    reader = options.read_journal()
+    findings = find(reader, config.witness_path)
+    value = {
+        "v": 1,
+        "type": "journal_check",
+        "ok": not findings,
+        "records": reader.last_position(),
+        "findings": [
+            {"text": f.text, "stream": f.stream, "seq": f.seq, "position": f.position}
+            for f in findings
+        ],
+    }
+    options.out.document(value)
+    if findings:
+        options.out.data("\n".join(f"✗ {finding.text}" for finding in findings))
+        raise typer.Exit(exits.DISK)
+    options.out.data(f"✓ {config.journal_path}: {reader.last_position()} records, all sound")
+
+
+@app.command()
+def backup(
+    context: typer.Context,
+    target: Annotated[Path, typer.Argument(help="New file; written 0600.")],
+) -> None:
+    """Copy the journal while it is in use.
+
+    The copy holds signed transactions: keep it as you keep the journal.
+    """
+    from coordinator.journal.backup import backup as copy
+
+    options = options_of(context)
+    mark = copy(options.load().journal_path, target)
+    value = {"v": 1, "type": "backup", "path": str(target), "position": mark.position}
+    options.out.document({**value, "hash": mark.hash, "journal": mark.journal_id})
+    options.out.data(f"✓ {target}: up to position {mark.position}, hash {mark.hash}")
+
+
+@app.command()
+def migrate(context: typer.Context) -> None:
+    """Bring an older journal to this version; make a backup first. Harmless when repeated."""
+    from coordinator.journal.database import migrate as bring
+
+    options = options_of(context)
+    before, now = bring(options.load().journal_path)
+    options.out.document({"v": 1, "type": "migrated", "before": before, "now": now})
+    done = "is of this version already" if before == now else f"brought from version {before}"
+    options.out.data(f"✓ the journal {done} (version {now})")

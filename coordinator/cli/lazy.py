@@ -1,0 +1,60 @@
+"""Commands by name, each in a module that is imported when it is asked for."""
+
+import importlib
+from typing import Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from coordinator.cli.options import global_parameters
+from coordinator.cli.plain import read_plainly
+
+__all__ = ["COMMANDS", "LazyGroup"]
+
+#: Command → module and the name of its typer app, in the order of the help.
+COMMANDS: Final = {
+    "init": "coordinator.cli.init",
+    "doctor": "coordinator.cli.doctor",
+    "plan": "coordinator.cli.plan",
+    "run": "coordinator.cli.run",
+    "status": "coordinator.cli.status",
+    "show": "coordinator.cli.show",
+    "watch": "coordinator.cli.watch",
+    "resume": "coordinator.cli.resume",
+    "rollback": "coordinator.cli.rollback",
+    "resolve": "coordinator.cli.resolve",
+    "secret": "coordinator.cli.secret",
+    "audit": "coordinator.cli.audit",
+    "journal": "coordinator.cli.journal",
+    "keys": "coordinator.cli.keys",
+    "devnet": "coordinator.devnet.commands",
+    "schema": "coordinator.cli.schema",
+}
+
+
+class LazyGroup(TyperGroup):
+    """The root command: knows names, imports the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
+        """Return all names; each is imported only for the help's one line about it."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import and return one command with the global options added, None if unknown."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = typer.main.get_command(importlib.import_module(module).app)
+        command.name = cmd_name
+        _add_globals(command, ctx)
+        return command
+
+
+def _add_globals(command: Any, context: Any) -> None:
+    """Let the global options stand after the command too."""
+    for child in getattr(command, "commands", {}).values():
+        _add_globals(child, context)
+    if not hasattr(command, "commands"):
+        known = {name for parameter in command.params for name in parameter.opts}
+        command.params += [p for p in global_parameters() if not known.intersection(p.opts)]
+    read_plainly(command, context)

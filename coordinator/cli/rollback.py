@@ -1,0 +1,55 @@
+"""``coordinator rollback``: ask that everything be taken back."""
+
+import asyncio
+import getpass
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.options import Options, options_of
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    saga: Annotated[str, typer.Argument(help="Id, its beginning or its end.")],
+    reason: Annotated[str, typer.Option(help="Why; it stands in the audit log.")],
+    by: Annotated[str | None, typer.Option(help="Who asks; default: the login name.")] = None,
+) -> None:
+    """Ask that a saga be rolled back; refused (exit 11) once its commit is decided.
+
+    This records the wish. Whoever drives the saga acts on it: a live process at once, else the
+    next resume.
+    """
+    options = options_of(context)
+    asyncio.run(_ask(options, saga, by or getpass.getuser(), reason))
+
+
+async def _ask(options: Options, saga: str, by: str, reason: str) -> None:
+    from coordinator.app import open_journal
+    from coordinator.journal.liveness import live
+    from coordinator.service import ask_rollback, find_saga, load
+
+    config = options.load()
+    journal = open_journal(config)
+    try:
+        name = find_saga(journal, saga)
+        state = load(journal, name)
+        if state.asked is None or state.state != "running":
+            state = await ask_rollback(journal, name, by=by, reason=reason)
+        row = next(row for row in journal.sagas() if row.saga == name)
+        attended = row.driver is not None and live(config.journal_path, row.driver)
+    finally:
+        await journal.close()
+    assert state.asked is not None
+    asked = {"v": 1, "type": "asked", "saga": name, **state.asked, "attended": attended}
+    options.out.document(asked)
+    options.out.data(f"asked to roll back {name}: {state.asked['reason']}")
+    effective = (
+        "the process that drives it acts on this now"
+        if attended
+        else f"nobody drives it: coordinator resume {name}"
+    )
+    options.out.say(effective)

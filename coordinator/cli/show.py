@@ -1,0 +1,29 @@
+"""``coordinator show``: the readable log of one saga."""
+
+from typing import Annotated
+
+import typer
+
+from coordinator.cli.options import options_of
+from coordinator.cli.readable import log_lines
+from coordinator.cli.text import now_ms
+from coordinator.saga import fold
+from coordinator.service import find_saga
+from coordinator.views import saga_view
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def show(
+    context: typer.Context,
+    saga: Annotated[str, typer.Argument(help="Id, its beginning or its end.")],
+) -> None:
+    """Show one saga: executions, decision, confirms or undos, and what is safe now."""
+    options = options_of(context)
+    reader = options.read_journal()
+    records = reader.read(f"saga:{find_saga(reader, saga)}")
+    state = fold(records)
+    at_ms = now_ms()
+    options.out.document(saga_view(state, now_ms=at_ms))
+    options.out.data("\n".join(log_lines(state, records, now_ms=at_ms)))

@@ -1,0 +1,115 @@
+"""``coordinator status``: which sagas there are, which of them need somebody."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from coordinator.cli.options import options_of
+from coordinator.cli.output import Output, columns
+from coordinator.cli.text import now_ms, short_saga, span
+from coordinator.journal.base import SagaRow
+from coordinator.journal.liveness import live
+from coordinator.saga import SagaState
+from coordinator.saga.table import ENDS
+from coordinator.service import find_saga, load
+from coordinator.views import VIEW_VERSION, row_view
+
+if TYPE_CHECKING:
+    from coordinator.journal.reading import JournalReader
+
+app = typer.Typer(add_completion=False)
+
+_HEAD = ("SAGA", "PLAN", "STATE", "STEP", "AGE", "VALUE AT RISK", "NEEDS YOU")
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    saga: Annotated[str | None, typer.Argument(help="Only this saga.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(help="running, confirming, undoing, committed, rolled_back … or stuck."),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="How many open and how many ended ones.")] = 50,
+) -> None:
+    """List sagas: where they are and what they need. Reads the journal only."""
+    options = options_of(context)
+    out = options.out
+    config = options.load()
+    if not (config.journal_path.exists() or config.witness_path.exists()):
+        out.document({"v": VIEW_VERSION, "sagas": []})
+        out.data("no sagas: nothing was ever run here")
+        return
+    reader = options.read_journal()
+    every = reader.sagas()
+    rows = _chosen(every, reader, saga, state, max(limit, 0))
+    views = [_view(reader, row) for row in rows]
+    out.document({"v": VIEW_VERSION, "sagas": views})
+    out.data("\n".join(_table(views, out)) if views else "no sagas")
+    if len(rows) < len(every) and saga is None and state is None:
+        out.say(f"{len(every) - len(rows)} more; see --limit")
+
+
+def _chosen(
+    rows: list[SagaRow], reader: "JournalReader", saga: str | None, state: str | None, limit: int
+) -> list[SagaRow]:
+    """Return the rows to show, oldest first; stuck sagas are always among them."""
+    if saga is not None:
+        wanted = find_saga(reader, saga)
+        return [row for row in rows if row.saga == wanted]
+    if state is not None:
+        return [row for row in rows if (row.stuck if state == "stuck" else row.state == state)]
+    ended = [row.saga for row in rows if row.state in ENDS]
+    living = [row.saga for row in rows if row.state not in ENDS and not row.stuck]
+    shown = {row.saga for row in rows if row.stuck and row.state not in ENDS}
+    shown.update(ended[len(ended) - min(limit, len(ended)) :], living[:limit])
+    return [row for row in rows if row.saga in shown]
+
+
+def _view(reader: "JournalReader", row: SagaRow) -> dict[str, Any]:
+    is_open = row.state not in ENDS
+    fold: SagaState | None = load(reader, row.saga) if is_open else None
+    attended = is_open and row.driver is not None and live(reader.path, row.driver)
+    return row_view(row, fold, attended=attended, now_ms=now_ms())
+
+
+def _table(views: list[dict[str, Any]], out: Output) -> list[str]:
+    rows = [_HEAD, *(_row(view) for view in views)]
+    lines = columns(rows)
+    styles = ["bold", *(_style(view) for view in views)]
+    return [
+        out.paint(line, style) if style else line for line, style in zip(lines, styles, strict=True)
+    ]
+
+
+def _style(view: dict[str, Any]) -> str:
+    if view["stuck"] is not None or view["state"] == "closed_by_operator":
+        return "bad"
+    return {"committed": "good", "rolled_back": "warn"}.get(view["state"], "")
+
+
+def _row(view: dict[str, Any]) -> tuple[str, ...]:
+    waits = [wait for wait in view["waiting"] if wait["step"] is not None]
+    step = f"{waits[0]['step']} {waits[0]['dir']}" if waits else "–"
+    risk = [f"{amount['value']} {asset}" for asset, amount in view["at_risk"].items()]
+    return (
+        short_saga(view["saga"]),
+        view["plan"],
+        "STUCK" if view["stuck"] is not None else view["state"].upper(),
+        step,
+        span((now_ms() - view["started_ms"]) // 1000),
+        ", ".join(risk) or ("0" if view["state"] in ENDS else "none yet"),
+        _need(view),
+    )
+
+
+def _need(view: dict[str, Any]) -> str:
+    if view["stuck"] is not None:
+        stuck = view["stuck"]
+        resume = "" if view["attended"] else f"; then: coordinator resume {view['saga']}"
+        return f"{stuck['reason']}: {stuck['question']}{resume}"
+    if view["state"] not in ENDS and not view["attended"]:
+        return f"nobody drives it: coordinator resume {view['saga']}"
+    if view["state"] == "closed_by_operator":
+        return f"a person closed it: coordinator show {view['saga']}"
+    return "–"

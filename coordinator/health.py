@@ -1,0 +1,195 @@
+"""Whether everything is there that running needs; looks, sends nothing, opens no key."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, runtime_checkable
+
+from adapters.assets import format_amount
+from adapters.base import Adapter
+from adapters.errors import AdapterError
+from coordinator.app import open_adapters, passphrases_for, watched_accounts
+from coordinator.config import Config
+from coordinator.errors import CoordinatorError, JournalError, KeysError
+from coordinator.journal.age import confirm_latest, require_elsewhere
+from coordinator.journal.reading import open_readonly
+from coordinator.signers import read_keystore
+
+__all__ = ["Examinable", "Finding", "chain_findings", "disk_findings", "key_findings"]
+
+_PREFLIGHT: Final = 6
+_KEYS: Final = 5
+_DISK: Final = 30
+_SKEW_S: Final = 30
+_FREE_BYTES_MIN: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: ``code`` is the exit code if it is not well, ``hint`` what to do then."""
+
+    ok: bool
+    text: str
+    hint: str = ""
+    code: int = 0
+
+
+@runtime_checkable
+class Examinable(Protocol):
+    """An adapter that can say more about its chain: contracts' code, coin pool, policy."""
+
+    async def health(self) -> list[tuple[bool, str, str]]:
+        """Return (well, what, what to do if not); changes nothing."""
+
+
+# ---------------------------------------------------------------- keys
+
+
+def key_findings(config: Config) -> Iterator[Finding]:
+    """Yield the state of every signer's keystore and passphrase source; opens none."""
+    passphrases = passphrases_for(config, interactive=False)
+    sources = [
+        (f"signer {name}", signer.path, signer.passphrase, signer.variable)
+        for name, signer in config.signers.items()
+    ]
+    if config.secrets is not None:
+        sources.append(("[secrets] seed", config.secrets.seed, config.secrets.passphrase, None))
+    for what, path, passphrase, variable in sources:
+        try:
+            if variable is not None:
+                passphrases.read(f"env:{variable}", what).wipe()
+                yield Finding(True, f"{what}: environment variable {variable} is set")
+                continue
+            assert path is not None
+            face = read_keystore(path, f"{what}: keystore").face
+            if passphrase is not None and passphrase.startswith(("file:", "env:")):
+                passphrases.read(passphrase, what).wipe()
+        except KeysError as error:
+            yield Finding(False, str(error), "coordinator keys add, or chmod 600", _KEYS)
+            continue
+        known = "" if face is None else f"  {face.kind} {face.address or face.fingerprint or ''}"
+        yield Finding(True, f"{what}: {path}{known}")
+
+
+# ---------------------------------------------------------------- chains
+
+
+async def chain_findings(config: Config) -> AsyncIterator[Finding]:
+    """Yield what each enabled chain's nodes say."""
+    passphrases = passphrases_for(config, interactive=False)
+    for name, chain in config.chains.items():
+        if not chain.enabled:
+            yield Finding(True, f"{name}: not enabled, left out")
+            continue
+        try:
+            async with open_adapters(
+                config, {name}, passphrases=passphrases, sign=False
+            ) as adapters:
+                for finding in await _look(config, name, adapters[name]):
+                    yield finding
+        except KeysError:
+            text = f"{name}: not looked at, because its signers can not be read"
+            yield Finding(False, text, "mend the keys first", _KEYS)
+        except CoordinatorError as error:
+            yield Finding(False, str(error), "mend chains.toml or the node", error.exit_code)
+        except AdapterError as error:
+            yield Finding(False, f"{name}: {error}", "look at the node", _PREFLIGHT)
+
+
+async def _look(config: Config, name: str, adapter: Adapter) -> list[Finding]:
+    terms, clock = adapter.terms(), adapter.clock()
+    identity = terms.get("chain_id", terms.get("network"))
+    found = [
+        Finding(True, f"{name}: reachable, {terms['kind']} {identity}, genesis {terms['genesis']}")
+    ]
+    behind_s = int(time.time()) - clock.time_s
+    slow_s = int(terms["block_time_ms"]["slow"]) // 1000
+    fresh = -_SKEW_S <= behind_s <= max(10 * slow_s, 2 * _SKEW_S)
+    found.append(
+        Finding(
+            fresh,
+            f"{name}: height {clock.height}, newest block {behind_s} s old",
+            "" if fresh else "is the node synced, and is the clock of this machine right?",
+            0 if fresh else _PREFLIGHT,
+        )
+    )
+    if isinstance(adapter, Examinable):
+        found += [
+            Finding(ok, f"{name}: {text}", hint, 0 if ok else _PREFLIGHT)
+            for ok, text, hint in await adapter.health()
+        ]
+    return [*found, *await _balances(config, name, adapter)]
+
+
+async def _balances(config: Config, name: str, adapter: Adapter) -> list[Finding]:
+    native = str(adapter.terms()["native"])
+    decimals = config.assets[native].decimals
+    found = []
+    for signer, address in watched_accounts(config, name).items():
+        balance = await adapter.balance(address, native)
+        text = f"{name}: {signer} {address} has {format_amount(balance, decimals)} {native}"
+        hint = "" if balance else f"fund {address} with {native} for fees, if it is used here"
+        # An account without money is no defect: not every signer acts on every chain.
+        found.append(Finding(True, text + (f"  ({hint})" if hint else "")))
+    return found
+
+
+# ---------------------------------------------------------------- disk
+
+
+def disk_findings(config: Config) -> Iterator[Finding]:
+    """Yield the state of journal, second place and their disks."""
+    path, witness = config.journal_path, config.witness_path
+    try:
+        require_elsewhere(path, witness)
+        yield _journal_finding(path, witness)
+    except JournalError as error:
+        yield Finding(False, str(error), "", _DISK)
+    for what, folder in (("journal", path.parent), ("second place", witness.parent)):
+        yield _fsync_finding(what, folder)
+    free = shutil.disk_usage(_existing(path.parent)).free
+    enough = free >= _FREE_BYTES_MIN
+    hint = "" if enough else "make room: a full disk stops every saga"
+    yield Finding(enough, f"{free >> 20} MiB free for the journal", hint, 0 if enough else _DISK)
+
+
+def _journal_finding(path: Path, witness: Path) -> Finding:
+    if not path.exists():
+        if witness.exists():
+            text = f"the journal {path} is gone, the second place {witness} remembers one"
+            return Finding(False, text, "put the journal back; do not start anew", _DISK)
+        return Finding(True, f"no journal yet; the first run makes {path}")
+    reader = open_readonly(path)
+    try:
+        if witness.exists():
+            confirm_latest(reader, witness)
+        count = reader.last_position()
+        open_sagas = len(reader.sagas(open_only=True))
+        return Finding(True, f"journal {path}: {count} records, {open_sagas} open sagas")
+    finally:
+        reader.shut()
+
+
+def _fsync_finding(what: str, folder: Path) -> Finding:
+    place = _existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            file.write(b"doctor")
+            file.flush()
+            start_s = time.perf_counter()
+            os.fsync(file.fileno())
+            took_ms = (time.perf_counter() - start_s) * 1000
+    except OSError as error:
+        text = f"the folder of the {what}, {place}, can not be written: {error.strerror}"
+        return Finding(False, text, "mend its permissions or the disk", _DISK)
+    return Finding(True, f"{what} folder {place}: writes reach the disk in {took_ms:.1f} ms")
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that is there already."""
+    folder = folder.absolute()
+    return next(place for place in (folder, *folder.parents) if place.exists())

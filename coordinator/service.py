@@ -1,0 +1,270 @@
+"""The use cases: every edge (command line, tests, later the HTTP service) calls only this module.
+
+Reading needs a journal alone. Starting a saga needs open adapters too; driving one is the runner's.
+"""
+
+import os
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from adapters.base import Adapter
+from adapters.errors import AdapterError
+from coordinator.errors import (
+    Conflict,
+    CoordinatorError,
+    Fenced,
+    Irreversible,
+    KeyTaken,
+    PlanError,
+    PreflightError,
+)
+from coordinator.journal.base import Entry, Journal, Record, SagaRow
+from coordinator.saga import SagaState, fold
+from coordinator.saga.table import ENDS
+
+__all__ = [
+    "Readable",
+    "Started",
+    "ask_rollback",
+    "find_saga",
+    "load",
+    "new_saga_id",
+    "record_verdict",
+    "start",
+]
+
+_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_TRIES: Final = 8
+
+
+class Readable(Protocol):
+    """The part of a journal that reading needs; `coordinator.journal.reading` has it alone."""
+
+    def read(self, stream: str, after: int = 0) -> list[Record]:
+        """Return the records of ``stream`` with seq > ``after``, verified."""
+
+    def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
+        """Return saga rows, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A saga that exists; ``fresh`` is False when the key named it already.
+
+    ``state`` is the fold of a fresh saga, so that whoever drives it need not read it back.
+    """
+
+    saga: str
+    fresh: bool
+    state: SagaState | None = None
+
+
+def new_saga_id(now_ms: int | None = None) -> str:
+    """Return a ULID: 48 bits of Unix milliseconds and 80 random bits in Crockford base 32."""
+    now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    value = now_ms << 80 | int.from_bytes(os.urandom(10))
+    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+
+
+async def start(
+    journal: Journal,
+    adapters: Mapping[str, Adapter],
+    lock: Mapping[str, Any],
+    digest: str,
+    *,
+    key: str,
+    instance: str,
+    now_ms: int,
+) -> Started:
+    """Write the first record of a saga: the plan, its absolute deadlines and its reservations.
+
+    Nothing is sent by this. The same key attaches to the saga it started, for ever.
+
+    Raises:
+        Conflict: the key names a saga of another plan.
+        ReservationShort, LockTaken: what the plan sets aside is not free.
+        PreflightError: an account's balance can not be read.
+    """
+    row = journal.saga_of_key(key)
+    if row is not None:
+        return _attached(row, digest)
+    saga = new_saga_id(now_ms)
+    clocks = {chain: adapters[chain].clock() for chain in sorted(lock["chains"])}
+    data = {
+        "saga": saga,
+        "key": key,
+        "digest": digest,
+        "plan": lock,
+        "deadline_s": now_ms // 1000 + lock["deadline_s"],
+        "expiries": _expiries(
+            lock, clocks_s={c: k.height for c, k in clocks.items()}, now_ms=now_ms
+        ),
+        "clocks": {c: {"height": k.height, "time_s": k.time_s} for c, k in clocks.items()},
+        "reservations": await _reservations(adapters, lock),
+        "locks": sorted({lock_ for step in lock["steps"] for lock_ in step["locks"]}),
+        "instance": instance,
+    }
+    try:
+        records = await journal.append(f"saga:{saga}", 0, [Entry("started", data)])
+    except KeyTaken as taken:
+        other = journal.saga_of_key(key)
+        if other is None:
+            raise CoordinatorError(
+                f"the journal lost saga {taken.saga}; nothing was sent"
+            ) from None
+        return _attached(other, digest)
+    return Started(saga, fresh=True, state=fold(records))
+
+
+def _attached(row: SagaRow, digest: str) -> Started:
+    if row.digest != digest:
+        raise Conflict(
+            f"key {row.key} started saga {row.saga} of plan {row.plan} with digest "
+            f"{row.digest[:12]}…, this plan's is {digest[:12]}…. Nothing was sent. "
+            "Use another --key to start this plan."
+        )
+    return Started(row.saga, fresh=False)
+
+
+def _expiries(
+    lock: Mapping[str, Any], *, clocks_s: Mapping[str, int], now_ms: int
+) -> dict[str, dict[str, int]]:
+    expiries: dict[str, dict[str, int]] = {}
+    for step in lock["steps"]:
+        expiry = step["expiry"]
+        if expiry is None:
+            continue
+        if "blocks" in expiry:
+            expiries[step["id"]] = {"height": clocks_s[step["chain"]] + expiry["blocks"]}
+        else:
+            expiries[step["id"]] = {"time": now_ms // 1000 + expiry["seconds"]}
+    return expiries
+
+
+async def _reservations(
+    adapters: Mapping[str, Adapter], lock: Mapping[str, Any]
+) -> list[list[str]]:
+    """Sum what the steps set aside, per account and asset, with what each account has now."""
+    sums: dict[tuple[str, str, str], int] = {}
+    for step in lock["steps"]:
+        for account, asset, amount in step["reserve"]:
+            where = (step["chain"], account, asset)
+            sums[where] = sums.get(where, 0) + int(amount)
+    rows = []
+    for (chain, account, asset), amount in sorted(sums.items()):
+        try:
+            available = await adapters[chain].balance(account, asset)
+        except AdapterError as error:
+            raise PreflightError(
+                f"{chain}: the balance of {account} can not be read: {error}. Nothing was sent."
+            ) from error
+        rows.append([chain, account, asset, str(amount), str(available)])
+    return rows
+
+
+# ---------------------------------------------------------------- reading
+
+
+def load(journal: Readable, saga: str) -> SagaState:
+    """Return the fold of ``saga``.
+
+    Raises:
+        PlanError: there is no such saga.
+    """
+    records = journal.read(f"saga:{saga}")
+    if not records:
+        raise PlanError(f"there is no saga {saga} in this journal. Nothing was sent.")
+    return fold(records)
+
+
+def find_saga(journal: Readable, prefix: str) -> str:
+    """Return the one saga whose id begins or ends with ``prefix``, or fits ``BEGIN…END``.
+
+    Raises:
+        PlanError: none or several do.
+    """
+    head, gap, tail = prefix.upper().partition("…")
+    matches = [
+        row.saga for row in journal.sagas() if row.saga.startswith(head) and row.saga.endswith(tail)
+    ]
+    if not gap:
+        matches += [row.saga for row in journal.sagas() if row.saga.endswith(head)]
+        matches = sorted(set(matches))
+    if len(matches) != 1:
+        word = "no saga" if not matches else f"{len(matches)} sagas"
+        raise PlanError(f"{word} match {prefix!r}; see: coordinator status. Nothing was sent.")
+    return matches[0]
+
+
+# ---------------------------------------------------------------- asking
+
+
+async def ask_rollback(journal: Journal, saga: str, *, by: str, reason: str) -> SagaState:
+    """Record the wish to take everything back; whoever drives the saga acts on it.
+
+    Raises:
+        Irreversible: a pivot's intent is durable and the decision follows it, or it was decided.
+    """
+
+    def refuse(state: SagaState) -> None:
+        if state.state in ("confirming", "committed"):
+            raise Irreversible(
+                f"saga {saga} has decided to commit; only going forward is safe. Nothing was sent."
+            )
+        if state.state != "running":
+            raise Irreversible(f"saga {saga} is {state.state} already. Nothing was sent.")
+
+    entry = Entry("asked", {"what": "rollback", "by": by, "reason": reason})
+    return await _append(journal, saga, entry, refuse)
+
+
+async def record_verdict(
+    journal: Journal,
+    saga: str,
+    step: str,
+    *,
+    direction: str,
+    verdict: str,
+    by: Sequence[str],
+    reason: str,
+    args: Mapping[str, Any],
+) -> SagaState:
+    """Record an operator's verdict on one step; its rules are the callers' and the table's.
+
+    Raises:
+        Irreversible: the saga has ended.
+    """
+
+    def refuse(state: SagaState) -> None:
+        if state.state in ENDS:
+            raise Irreversible(f"saga {saga} is {state.state}. Nothing was sent.")
+
+    data = {
+        "step": step,
+        "dir": direction,
+        "verdict": verdict,
+        "by": list(by),
+        "reason": reason,
+        "args": dict(args),
+    }
+    return await _append(journal, saga, Entry("verdict", data), refuse)
+
+
+async def _append(journal: Journal, saga: str, entry: Entry, refuse: Any) -> SagaState:
+    """Append one record to a saga that another process may be driving right now."""
+    for _ in range(_TRIES):
+        state = load(journal, saga)
+        refuse(state)
+        try:
+            await journal.append(f"saga:{saga}", state.seq, [entry])
+        except Fenced:
+            continue
+        return load(journal, saga)
+    raise Conflict(f"saga {saga} moves too fast to take this record; nothing was sent, try again.")
+
+
+async def only(saga: str) -> AsyncIterator[str]:
+    """One saga as the runner wants them."""
+    yield saga
