@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from coordinator.cli.launch import Session, Stop
     from coordinator.config import Config
+    from coordinator.journal.base import SagaRow
     from coordinator.journal.sqlite import SqliteJournal
 
 app = typer.Typer(add_completion=False)
@@ -68,6 +69,8 @@ class _Call:
         self._on_stuck = on_stuck
         self._follow = follow
         self._names: list[str] = []
+        #: sagas that can not be driven with this configuration; told once.
+        self._refused: set[str] = set()
 
     async def work(self, stop: "Stop") -> int:
         """Open what the sagas need, drive them, and say how they stand."""
@@ -102,12 +105,14 @@ class _Call:
         from coordinator.driving import loose_ends
         from coordinator.service import load
 
+        enabled = {name for name, chain in config.chains.items() if chain.enabled}
         if self._follow:
-            return {name for name, chain in config.chains.items() if chain.enabled}
-        names = [one] if one is not None else [row.saga for row in journal.sagas(open_only=True)]
-        if one is None:
-            names += loose_ends(journal)
-        return {chain for name in names for chain in load(journal, name).plan["chains"]}
+            return enabled
+        if one is not None:
+            return set(load(journal, one).plan["chains"])
+        names = [row.saga for row in journal.sagas(open_only=True)] + loose_ends(journal)
+        # A saga that needs another chain is told about when its turn comes; the rest goes on.
+        return enabled & {chain for name in names for chain in load(journal, name).plan["chains"]}
 
     # ------------------------------------------------------------ many
 
@@ -140,18 +145,36 @@ class _Call:
         for saga in loose_ends(driver.journal):
             yield saga
         while not stop.event.is_set():
-            rows = driver.unattended()
+            rows = [row for row in driver.unattended() if row.saga not in self._refused]
             for first in range(0, len(rows), _BATCH):
                 batch = rows[first : first + _BATCH]
-                taken = await asyncio.gather(*(driver.take_over(row) for row in batch))
-                for row, ours in zip(batch, taken, strict=True):
-                    if ours:
-                        self._names.append(row.saga)
-                        yield row.saga
+                for saga in await self._take_over(session, batch):
+                    yield saga
             if not self._follow:
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.event.wait(), 1.0)
+
+    async def _take_over(self, session: "Session", rows: "list[SagaRow]") -> list[str]:
+        """Take sagas over side by side; one that can not be driven here holds up no other."""
+        import asyncio
+
+        from coordinator.errors import Conflict, PreflightError
+
+        work = (session.driver.take_over(row) for row in rows)
+        taken = []
+        for row, result in zip(
+            rows, await asyncio.gather(*work, return_exceptions=True), strict=True
+        ):
+            if isinstance(result, (PreflightError, Conflict)):
+                self._refused.add(row.saga)
+                self._options.out.warn(f"saga {row.saga} is left alone: {result}")
+            elif isinstance(result, BaseException):
+                raise result
+            elif result:
+                taken.append(row.saga)
+        self._names += taken
+        return taken
 
     def _code(self, session: "Session") -> int:
         from coordinator.cli.readable import headline
@@ -167,6 +190,8 @@ class _Call:
             view = saga_view(state, now_ms=now_ms())
             out.line({"v": 1, "type": "end", "exit": exits.of_saga(state), "saga": view})
             out.data(f"{name}  {state.name}  {headline(state)}  fees {amounts(state, state.fees)}")
+        if self._refused:
+            return exits.PREFLIGHT
         if exits.STUCK in codes:
             return exits.STUCK
         return max(codes, default=exits.DONE)

@@ -150,3 +150,9 @@ SELECT value FROM meta WHERE name = ?;
 
 -- name: meta_put
 INSERT INTO meta (name, value) VALUES (?, ?);
+
+-- name: streams_with_open_claims
+-- What follows in the stream may have closed the claim: the caller folds it.
+SELECT DISTINCT stream FROM records
+WHERE kind = 'not_done' AND instr(CAST(body AS TEXT), '"claim_open":true') > 0
+ORDER BY stream;

@@ -83,6 +83,11 @@ class JournalReader:
         with reading(self.path):
             return [row[0] for row in self.connection.execute(QUERIES["streams"], (prefix, end))]
 
+    def streams_with_open_claims(self) -> list[str]:
+        """Return the streams where a claim was left unused; what came later may have burnt it."""
+        with reading(self.path):
+            return [row[0] for row in self.connection.execute(QUERIES["streams_with_open_claims"])]
+
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""
         query = QUERIES["sagas_open" if open_only else "sagas_all"]

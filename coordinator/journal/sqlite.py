@@ -31,6 +31,9 @@ __all__ = ["SqliteJournal"]
 
 #: Appends in one commit; more would keep the event loop for more than some milliseconds.
 _BATCH: Final = 128
+#: Of more appends than this, so many are left for the next commit: while one part waits for the
+#: disk, the other has something to do.
+_PART: Final = 32
 #: Pages written to the log after which it is checkpointed (4 KiB each).
 _CHECKPOINT_PAGES: Final = 4000
 #: Who drives what may be this late on the disk.
@@ -231,7 +234,8 @@ class SqliteJournal:
 
     def _fill(self) -> bool:
         """Write what waits into the open transaction; False if it was rolled back."""
-        batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        size = min(_BATCH, max(_PART, len(self._waiting) - _PART))
+        batch, self._waiting = self._waiting[:size], self._waiting[size:]
         self._answers = [(future, []) for _request, future in batch]
         for index, (request, future) in enumerate(batch):
             try:

@@ -1,7 +1,7 @@
 """What a decision consists of: commands to carry out now, and waits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from adapters.base import ChainClock
 from coordinator.journal.base import Entry
@@ -10,8 +10,7 @@ from coordinator.saga.state import Direction, Step
 __all__ = ["Act", "Append", "Command", "Decision", "Deliver", "Draft", "Now", "Send", "Wait"]
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(NamedTuple):
     """The time: the host's, and each chain's own (absent while a chain was never reached)."""
 
     host_ms: int
@@ -23,15 +22,13 @@ class Now:
         return self.host_ms // 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """Write these records together."""
 
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(NamedTuple):
     """Prepare an attempt, make it durable, send it. ``kill`` stands for burn or tombstone."""
 
     step: Step
@@ -39,23 +36,20 @@ class Act:
     kill: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send the newest stored attempt again, if that is due."""
 
     step: Step
     direction: Direction
 
 
-@dataclass(frozen=True, slots=True)
-class Deliver:
+class Deliver(NamedTuple):
     """Put the preimage on the plan's channel again; the reveal intent is durable."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Why nothing else can be done, until when that is expected, and what ends it."""
 
     reason: str
@@ -70,8 +64,7 @@ class Wait:
 Command = Append | Act | Send | Deliver
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Commands to carry out now (they do not wait for each other), and what is waited for."""
 
     commands: tuple[Command, ...] = ()

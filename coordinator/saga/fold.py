@@ -12,6 +12,11 @@ __all__ = ["IllegalRecord", "apply", "fold"]
 #: Records that say nothing about progress: a stuck saga stays stuck under them.
 _NO_PROGRESS: Final = frozenset({"stuck", "paused", "unpaused", "taken_over", "asked"})
 
+#: Plan digest → the plan and its steps, for plans folded lately: ten thousand open sagas of one
+#: plan are folded in the memory of one. Only a plan that is equal is shared.
+_COURSES: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {}
+_COURSES_KEPT: Final = 256
+
 
 class IllegalRecord(Exception):
     """The table has no entry for this record in this state; the state is unchanged.
@@ -56,20 +61,32 @@ def apply(state: SagaState | None, record: Record) -> SagaState:
 
 def _started(record: Record) -> SagaState:
     data = record.data
-    plan = data["plan"]
+    plan, steps = _course(data["digest"], data["plan"])
     return SagaState(
         saga=data["saga"],
         plan=plan,
-        steps=_steps(plan),
+        steps=steps,
         key=data["key"],
         digest=data["digest"],
         deadline_s=data["deadline_s"],
         expiries=data["expiries"],
         clocks=data["clocks"],
         started_ms=record.at_ms,
+        chains=tuple(sorted({step.chain for step in steps})),
+        pivot=next((step for step in steps if step.pivot), None),
         seq=record.seq,
         updated_ms=record.at_ms,
     )
+
+
+def _course(digest: str, plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Step, ...]]:
+    """Return the plan and its steps; sagas of equal plans share one copy of both."""
+    known = _COURSES.get(digest)
+    if known is None or (known[0] is not plan and known[0] != plan):
+        if len(_COURSES) >= _COURSES_KEPT:
+            _COURSES.clear()
+        known = _COURSES[digest] = (plan, _steps(plan))
+    return known
 
 
 def _steps(plan: Mapping[str, Any]) -> tuple[Step, ...]:

@@ -131,7 +131,7 @@ def _lateness(state: SagaState, now: Now) -> dict[str, Any] | None:
     """Going forward stops as soon as any one clock is past the deadline."""
     late = [
         f"{chain}'s"
-        for chain in _chains(state)
+        for chain in state.chains
         if chain in now.chains and now.chains[chain].time_s > state.deadline_s
     ]
     if now.host_s > state.deadline_s:
@@ -139,7 +139,3 @@ def _lateness(state: SagaState, now: Now) -> dict[str, Any] | None:
     if not late:
         return None
     return {"kind": "deadline", "text": f"deadline passed by {' and '.join(late)} clock"}
-
-
-def _chains(state: SagaState) -> list[str]:
-    return sorted({step.chain for step in state.steps})

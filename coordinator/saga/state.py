@@ -132,6 +132,10 @@ class SagaState:
     expiries: Mapping[str, Mapping[str, int]]
     clocks: Mapping[str, Mapping[str, int]]
     started_ms: int
+    #: chains that its steps run on, sorted.
+    chains: tuple[str, ...] = ()
+    #: the plan's point of no return, if it has one.
+    pivot: Step | None = None
     state: str = "running"
     seq: int = 0
     updated_ms: int = 0
@@ -158,14 +162,6 @@ class SagaState:
     def name(self) -> str:
         """The plan's name."""
         return str(self.plan["name"])
-
-    @property
-    def pivot(self) -> Step | None:
-        """The plan's point of no return, if it has one."""
-        for step in self.steps:
-            if step.pivot:
-                return step
-        return None
 
     def verdict(self, kind: str, step: str) -> Mapping[str, Any] | None:
         """Return the newest operator verdict of ``kind`` on ``step``."""
