@@ -195,7 +195,8 @@ class Driver:
             if stop.is_set() or (give_up_s is not None and loop.time() >= give_up_s):
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), POLL_S)
+                async with asyncio.timeout(POLL_S):
+                    await stop.wait()
             if self.journal.read(f"saga:{saga}", state.seq):
                 state = fold(self.journal.read(f"saga:{saga}"))
                 yield state
@@ -207,6 +208,14 @@ class Driver:
             await asyncio.sleep(POLL_S)
 
     # ------------------------------------------------------------ which sagas
+
+    async def with_loose_ends(self, saga: str) -> AsyncIterator[str]:
+        """Yield ``saga`` after the ended sagas whose open claims its accounts would wait behind."""
+        for ended in loose_ends(self.journal):
+            chains = fold(self.journal.read(f"saga:{ended}")).plan["chains"]
+            if set(chains) <= set(self.runner.adapters):
+                yield ended
+        yield saga
 
     def unattended(self) -> list[SagaRow]:
         """Return the open sagas that no live process drives."""

@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol
 from adapters.base import Adapter, BlockEvent, ChainClock
 from adapters.errors import Transient
 from coordinator.claims import Claims
-from coordinator.errors import JournalBroken, JournalError
+from coordinator.errors import JournalBroken
 from coordinator.gaps import GapFiller
 from coordinator.journal.base import Journal, Record
 from coordinator.saga import Effort, Now, SagaState, fold, has_open_claims
-from coordinator.saga.table import ENDS
+from coordinator.saga.table import ENDS, LIVE
 from coordinator.tasks import Asking
 from coordinator.turn import Turn
 
@@ -202,7 +202,10 @@ class Runner:
         """Start to drive ``saga``: from its fold, if the caller just wrote it, or the journal."""
         if saga not in self.live:
             state = begun or fold(self.journal.read(f"saga:{saga}"))
-            self.live[saga] = Live(state, Asking(saga, self.secrets, self.clock))
+            # Finality may have broken while nobody looked.
+            self.live[saga] = Live(
+                state, Asking(saga, self.secrets, self.clock), recheck=state.state in LIVE
+            )
         self.wake(saga)
 
     def refold(self, saga: str) -> None:
@@ -322,7 +325,9 @@ class Runner:
                     behind[stream.removeprefix("saga:")] = seq
                 self._catch_up(behind)
                 await gaps.look()
-            except JournalError as error:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001 - without it nobody is heard any more
                 self.fail(error)
                 return
             await self.clock.sleep_until(self.clock.now_ms() + self.settings.journal_poll_ms, never)

@@ -5,7 +5,7 @@ Reading needs a journal alone. Starting a saga needs open adapters too; driving 
 
 import os
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -21,7 +21,7 @@ from coordinator.errors import (
     PreflightError,
 )
 from coordinator.journal.base import Entry, Journal, Record, SagaRow
-from coordinator.saga import SagaState, fold
+from coordinator.saga import IllegalRecord, SagaState, Step, apply, fold
 from coordinator.saga.table import ENDS
 
 __all__ = [
@@ -208,16 +208,16 @@ async def ask_rollback(journal: Journal, saga: str, *, by: str, reason: str) -> 
         Irreversible: a pivot's intent is durable and the decision follows it, or it was decided.
     """
 
-    def refuse(state: SagaState) -> None:
+    def asked(state: SagaState) -> Entry:
         if state.state in ("confirming", "committed"):
             raise Irreversible(
                 f"saga {saga} has decided to commit; only going forward is safe. Nothing was sent."
             )
         if state.state != "running":
             raise Irreversible(f"saga {saga} is {state.state} already. Nothing was sent.")
+        return Entry("asked", {"what": "rollback", "by": by, "reason": reason})
 
-    entry = Entry("asked", {"what": "rollback", "by": by, "reason": reason})
-    return await _append(journal, saga, entry, refuse)
+    return await _append(journal, saga, asked)
 
 
 async def record_verdict(
@@ -237,26 +237,64 @@ async def record_verdict(
         Irreversible: the saga has ended.
     """
 
-    def refuse(state: SagaState) -> None:
+    def entry(state: SagaState) -> Entry:
         if state.state in ENDS:
             raise Irreversible(f"saga {saga} is {state.state}. Nothing was sent.")
+        _require_ended_first(state, state.step(step), direction, verdict)
+        facts = dict(args)
+        if verdict == "cap":
+            # The cap helps the attempts that are to come, not those that are out.
+            facts = {
+                "pct": int(facts["pct"]),
+                "attempts": len(state.effort(step, direction).attempts),
+            }
+        data = {
+            "step": step,
+            "dir": direction,
+            "verdict": verdict,
+            "by": list(by),
+            "reason": reason,
+            "args": facts,
+        }
+        return Entry("verdict", data)
 
-    data = {
-        "step": step,
-        "dir": direction,
-        "verdict": verdict,
-        "by": list(by),
-        "reason": reason,
-        "args": dict(args),
-    }
-    return await _append(journal, saga, Entry("verdict", data), refuse)
+    return await _append(journal, saga, entry)
 
 
-async def _append(journal: Journal, saga: str, entry: Entry, refuse: Any) -> SagaState:
-    """Append one record to a saga that another process may be driving right now."""
+def _require_ended_first(state: SagaState, step: Step, direction: str, verdict: str) -> None:
+    """Refuse to look away from bytes that can still take effect."""
+    effort = state.effort(step.id, direction)
+    if verdict != "write_off" or direction != "forward" or effort.phase == "not_done":
+        return
+    if step.pivot and effort.attempts:
+        raise Irreversible(
+            f"step {step.id} may be paid already and the decision follows it alone: it can not be "
+            f"written off. End it first: coordinator resolve {state.saga} {step.id} --burn. "
+            "Nothing was recorded."
+        )
+    if effort.attempts and step.kill and not effort.killing:
+        raise Irreversible(
+            f"an attempt of step {step.id} can still land. End it first: coordinator resolve "
+            f"{state.saga} {step.id} --burn. Nothing was recorded."
+        )
+
+
+async def _append(journal: Journal, saga: str, entry_of: Callable[[SagaState], Entry]) -> SagaState:
+    """Append one record to a saga that another process may be driving right now.
+
+    The record is folded before it is written: one that the table refuses would make the saga
+    unreadable for ever.
+    """
     for _ in range(_TRIES):
         state = load(journal, saga)
-        refuse(state)
+        entry = entry_of(state)
+        record = Record(0, "", state.seq + 1, entry.kind, 1, 0, entry.data, "", "", b"")
+        try:
+            apply(state, record)
+        except IllegalRecord as error:
+            raise Irreversible(
+                f"saga {saga} has moved on: {error}. Nothing was recorded and nothing was sent."
+            ) from None
         try:
             await journal.append(f"saga:{saga}", state.seq, [entry])
         except Fenced:

@@ -31,8 +31,8 @@ from coordinator.saga import (
     has_open_claims,
     judge,
 )
-from coordinator.saga.overdue import overdue, stuck_entry
-from coordinator.saga.table import ENDS
+from coordinator.saga.overdue import overdue, says_already, stuck_entry
+from coordinator.saga.table import ENDS, INTENTS
 from coordinator.tasks import Asked, attempts_of, forward_facts, since
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["Turn"]
 
 _ALARM_S_MIN: Final = 60
+#: What fell due while a turn was busy has its turn this soon.
+_SOON_MS: Final = 20
 Direction = Literal["forward", "confirm", "undo"]
 
 
@@ -68,6 +70,8 @@ class Turn:
         #: the fold including what this turn has drafted and not yet made durable.
         self._state: SagaState = live.state
         self._draft = _Draft()
+        #: chains that did not answer when this turn looked.
+        self._away: set[str] = set()
         #: the newest decision, with the fold and the chains' clocks that it was made from.
         self._decided: tuple[SagaState, Now, Decision] | None = None
 
@@ -80,6 +84,8 @@ class Turn:
             if isinstance(lost, ClaimTaken):
                 self._runner.claims[lost.chain].reload()
             self._runner.refold(self._saga)
+            # What the dropped draft had seen must be seen again.
+            self._live.recheck = True
             self._live.dirty = True
         self._register()
 
@@ -92,7 +98,7 @@ class Turn:
         """
         recheck, self._live.recheck = self._live.recheck, False
         for (name, direction), effort in tuple(self._state.efforts.items()):
-            if not _open(effort) and not (recheck and effort.attempts):
+            if not _open(effort) and not (recheck and (effort.attempts or effort.revealed)):
                 continue
             step = self._state.step(name)
             try:
@@ -100,6 +106,7 @@ class Turn:
             except Transient:
                 self._live.recheck = self._live.recheck or recheck
                 self._back_off(("look", step.chain))
+                self._away.add(step.chain)
                 continue
             self._live.retries.pop(("look", step.chain), None)
             self._add(entries)
@@ -179,7 +186,7 @@ class Turn:
         if not acts:
             return
         if len(acts) == 1 and not self._draft.entries:
-            self._take_in(await self._prepare(acts[0]))
+            self._take(acts[0], await self._prepare(acts[0]))
             return
         loop = asyncio.get_running_loop()
         others = [loop.create_task(self._prepare(act)) for act in acts[1:]]
@@ -204,8 +211,26 @@ class Turn:
             for draft in drafts:
                 draft.drop()
             flushes[0].result()
-        for draft in drafts:
-            self._take_in(draft)
+        for act, draft in zip(acts, drafts, strict=True):
+            self._take(act, draft)
+
+    def _take(self, act: Act, draft: _Draft) -> None:
+        """Take a prepared attempt into the draft, unless its time has passed meanwhile."""
+        if draft.scopes and not self._still_wanted(act):
+            draft.drop()
+            self._live.dirty = True
+            return
+        self._take_in(draft)
+
+    def _still_wanted(self, act: Act) -> bool:
+        """Whether the time that preparing took has changed nothing: no clock passed a deadline."""
+        if self._decided is None:
+            return False
+        _, then, _ = self._decided
+        now = self._runner.now()
+        if now.host_s == then.host_s and now.chains is then.chains:
+            return True
+        return act in decide(self._state, now).commands
 
     def _take_in(self, draft: _Draft) -> None:
         self._add(draft.entries)
@@ -247,15 +272,26 @@ class Turn:
                 await adapter.preflight(self._asked(act.step, "forward").task)
             return await self._build(act, "effect")
         refusal: Rejected | None = None
-        effort = self._state.effort(act.step.id, act.direction)
-        for purpose in ("burn", "tombstone"):
-            if purpose not in act.step.kill or effort.has(purpose):
-                continue
+        for purpose in self._endings(act):
             try:
                 return await self._build(act, purpose)
             except Rejected as error:
                 refusal = refusal or error
         raise refusal or Rejected("nothing is left that could end this attempt", code="policy")
+
+    def _endings(self, act: Act) -> list[Purpose]:
+        """How to end the attempt, best first: what is new, or again what a higher cap helps."""
+        effort = self._state.effort(act.step.id, act.direction)
+        allowed = INTENTS.get((self._state.state, act.direction), frozenset())
+        known: list[Purpose] = [
+            purpose
+            for purpose in ("burn", "tombstone")
+            if purpose in act.step.kill and purpose in allowed
+        ]
+        fresh = [purpose for purpose in known if not effort.has(purpose)]
+        again = [purpose for purpose in known if effort.has(purpose)]
+        raised = self._state.cap_raised(act.step.id, act.direction)
+        return [*again, *fresh] if raised else fresh
 
     async def _build(self, act: Act, purpose: Purpose) -> _Draft:
         step, direction = act.step, act.direction
@@ -298,15 +334,19 @@ class Turn:
 
     def _refused_again(self, act: Act, refusal: Rejected) -> _Draft:
         """Confirm, undo and kill are never given up: a person is told, and it is tried again."""
-        stuck = self._state.stuck
+        now = self._runner.now()
+        if self._state.state in ENDS or says_already(
+            self._state, act.step.id, act.direction, refusal.code, now
+        ):
+            return _Draft()
         reason = f"{'ending' if act.kill else act.direction} of {act.step.id}: {refusal}"
-        if stuck is not None and stuck["reason"] == reason:
-            return _Draft()
-        if self._state.state in ENDS:
-            return _Draft()
         wait = Wait(reason, 0, act.step.id, act.direction)
         return _Draft(
-            [stuck_entry(self._state, wait, self._runner.now(), reason=reason, fund=refusal.fund)]
+            [
+                stuck_entry(
+                    self._state, wait, now, reason=reason, code=refusal.code, fund=refusal.fund
+                )
+            ]
         )
 
     # ------------------------------------------------------------ durable, then out
@@ -360,14 +400,14 @@ class Turn:
 
     async def _fund(self, step: Step, direction: Direction, fund: tuple[str, str, int]) -> None:
         """The payer's account can not carry the stored bytes: say so once, with the amount."""
-        stuck = self._state.stuck
-        if stuck is not None and stuck.get("fund") is not None and stuck.get("step") == step.id:
+        now = self._runner.now()
+        if says_already(self._state, step.id, direction, "unfunded", now):
             return
         address, asset, missing = fund
         lack = f"{address} lacks {missing} base units of {asset}"
         reason = f"the chain drops {direction} of {step.id}: {lack}"
         wait = Wait(reason, 0, step.id, direction)
-        self._add([stuck_entry(self._state, wait, self._runner.now(), reason=reason, fund=fund)])
+        self._add([stuck_entry(self._state, wait, now, reason=reason, code="unfunded", fund=fund)])
         await self._flush()
         self._live.dirty = True
 
@@ -383,10 +423,11 @@ class Turn:
         if last_ms is not None and now_ms < last_ms + self._resend_ms(step):
             return
         effort = self._state.effort(step.id, direction)
-        current = [a for a in effort.attempts if a.generation == effort.generation]
-        kills = [a for a in current if a.purpose != "effect"]
-        backwards = self._state.state != "confirming" and kills
-        for attempt in kills if backwards else current[-1:]:
+        newest = {a.purpose: a for a in effort.attempts if a.generation == effort.generation}
+        effect = newest.pop("effect", None)
+        for attempt in newest.values() if command.kill else (effect,):
+            if attempt is None:
+                continue
             raw = self._runner.journal.raw(attempt.tx_id)
             await self._send(step, direction, attempt.tx_id, raw)
 
@@ -395,7 +436,12 @@ class Turn:
             return
         facts = forward_facts(self._state.effort(step.id, "forward")) or {}
         preimage = self._live.asking.preimage(step)
-        self._runner.deliver(self._saga, step.id, step.deliver or "secret", preimage, facts)
+        try:
+            self._runner.deliver(self._saga, step.id, step.deliver or "secret", preimage, facts)
+        except OSError:
+            # Tried again; the wait for the payee raises the alarm in its time.
+            self._back_off((step.id, "confirm"))
+            return
         self._live.delivered.add(step.id)
 
     async def _alarm(self, decision: Decision) -> None:
@@ -414,28 +460,48 @@ class Turn:
             return
         self._watch()
         now = runner.now()
-        dues = [not_before for _, not_before in live.retries.values()]
+        dues = self._repeats(now)
         stuck_s = state.stuck["until_s"] if state.stuck else 0
-        for wait in self._waits(now):
+        for wait in self._newest(now).waits:
             if wait.chain is not None:
                 runner.wake_at_height(self._saga, wait.chain, wait.height)
-            dues.append(max(wait.until_s, stuck_s) * 1000)
-        for key, sent_ms in live.sent_ms.items():
-            if state.effort(*key).phase == "unknown":
-                dues.append(sent_ms + self._resend_ms(state.step(key[0])))
-        if state.state == "running":
+            alarm_s = wait.until_s if wait.urgent else max(wait.until_s, stuck_s)
+            later = (alarm_s, wait.next_s, wait.look_s, stuck_s)
+            dues += [at_s * 1000 for at_s in later if at_s > now.host_s]
+        if state.state == "running" and state.deadline_s >= now.host_s:
             dues.append((state.deadline_s + 1) * 1000)
-        future = [due for due in dues if due > now.host_ms]
-        if future:
-            runner.wake_at(self._saga, min(future))
+        if dues:
+            runner.wake_at(self._saga, min(dues))
 
-    def _waits(self, now: Now) -> tuple[Wait, ...]:
-        """Return what the saga waits for; as decided, if nothing has moved since."""
+    def _repeats(self, now: Now) -> list[int]:
+        """When to try or send again; what fell due during this turn is due at once."""
+        live = self._live
+        away = [live.retries.get(("look", chain)) for chain in self._away]
+        dues = [retry[1] for retry in away if retry is not None]
+        for command in self._newest(now).commands:
+            if isinstance(command, Act):
+                retry = live.retries.get((command.step.id, command.direction))
+                if retry is not None:
+                    dues.append(retry[1])
+            elif isinstance(command, Send):
+                sent_ms = live.sent_ms.get((command.step.id, command.direction))
+                if sent_ms is not None:
+                    dues.append(sent_ms + self._resend_ms(command.step))
+            elif isinstance(command, Deliver) and command.step.id not in live.delivered:
+                retry = live.retries.get((command.step.id, "confirm"))
+                if retry is not None:
+                    dues.append(retry[1])
+        return [max(due, now.host_ms + _SOON_MS) for due in dues]
+
+    def _newest(self, now: Now) -> Decision:
+        """Return what the saga needs and waits for; as decided, if nothing has moved since."""
         if self._decided is not None:
             state, then, decision = self._decided
             if state is self._state and then.chains is now.chains:
-                return decision.waits
-        return decide(self._state, now).waits
+                return decision
+        decision = decide(self._state, now)
+        self._decided = (self._state, now, decision)
+        return decision
 
     def _watch(self) -> None:
         """Let the followers report every key that concerns an effort of this saga."""

@@ -22,7 +22,7 @@ from coordinator.journal.base import Record
 from coordinator.journal.sqlite import SqliteJournal
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
-from coordinator.service import load, only
+from coordinator.service import load
 from coordinator.views import VIEW_VERSION, saga_view
 
 __all__ = ["Stop", "drive_one", "finish", "open_session", "parse_wait", "run_until_done"]
@@ -168,7 +168,7 @@ async def drive_one(
             await _follow(session, saga, stop, left_s)
         elif await driver.take_over(row):
             session.progress.shows(load(driver.journal, saga))
-            ending = await driver.run(only(saga), stop=stop.event, wait_s=left_s)
+            ending = await driver.run(driver.with_loose_ends(saga), stop=stop.event, wait_s=left_s)
             return load(driver.journal, saga), ending
         state = load(driver.journal, saga)
         if state.state in ENDS:

@@ -1,5 +1,6 @@
 """``coordinator resume``: go on with sagas that nobody drives."""
 
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +21,8 @@ app = typer.Typer(add_completion=False)
 
 #: Sagas taken over in one go: their records share commits.
 _BATCH = 128
+#: How often a service looks for claims that ended sagas left open.
+_SWEEP_S = 60.0
 
 
 @app.command()
@@ -142,9 +145,12 @@ class _Call:
         driver = session.driver
         if not self._follow and not driver.unattended():
             self._options.out.say("no saga is waiting for a driver")
-        for saga in loose_ends(driver.journal):
-            yield saga
+        swept_s = -_SWEEP_S
         while not stop.event.is_set():
+            if time.monotonic() >= swept_s + _SWEEP_S:
+                swept_s = time.monotonic()
+                for saga in loose_ends(driver.journal):
+                    yield saga
             rows = [row for row in driver.unattended() if row.saga not in self._refused]
             for first in range(0, len(rows), _BATCH):
                 batch = rows[first : first + _BATCH]
@@ -153,7 +159,8 @@ class _Call:
             if not self._follow:
                 return
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.event.wait(), 1.0)
+                async with asyncio.timeout(1.0):
+                    await stop.event.wait()
 
     async def _take_over(self, session: "Session", rows: "list[SagaRow]") -> list[str]:
         """Take sagas over side by side; one that can not be driven here holds up no other."""

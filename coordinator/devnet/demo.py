@@ -24,7 +24,7 @@ from coordinator.devnet.control import pause_token, set_balance, unpause_token
 from coordinator.devnet.director import Director, Moment
 from coordinator.devnet.ledger import Line, read_ledger
 from coordinator.devnet.network import Devnet, down, up
-from coordinator.errors import CoordinatorError
+from coordinator.errors import CoordinatorError, PreflightError
 from coordinator.journal.reading import JournalReader, open_readonly
 from coordinator.saga import SagaState
 from coordinator.service import load
@@ -51,7 +51,13 @@ def run_demo(out: Output, folder: Path, *, fail: str, keep: bool) -> None:
 
     Raises:
         DemoFailed: an act ended otherwise than it should; the network is ended all the same.
+        PreflightError: the examples are not here, or a node does not start.
     """
+    if not _EXAMPLES.is_dir():
+        raise PreflightError(
+            "the demo runs the plans in examples/, which come with the source tree and not with an "
+            "installed package. Nothing was started."
+        )
     started_s = time.monotonic()
     out.data(out.paint("Two EVM chains and Bitcoin are started on this machine …", "dim"))
     devnet = up(folder)

@@ -35,11 +35,12 @@ __all__ = [
 
 CHAIN_IDS: Final = {"polygon": 31337, "ethereum": 31338}
 _STATE: Final = "devnet.json"
-#: Names a folder as ours: only such a folder is ever emptied.
-_MARK: Final = "DEVNET"
-_MARK_TEXT: Final = """\
-A development network of the coordinator. `coordinator devnet up` and `reset` empty this folder.
-"""
+#: What a network leaves in its folder; a folder with anything else in it is never emptied.
+_OURS: Final = frozenset(
+    {".gitignore", "agent.log", "bitcoin", "bitcoin.paused", "chains.toml", "demo", _STATE}
+    | {"ethereum", "journal", "keys", "killed.log", "payee.paused", "polygon", "recovery"}
+    | {f"{_STATE}.partial", "witness"}
+)
 _ALZ_SUPPLY: Final = {"polygon": 1_000_000 * 10**18, "ethereum": 0}
 _TREASURY_COINS: Final = 24
 _SETTLEMENT_COINS: Final = 4
@@ -248,21 +249,15 @@ def _empty(folder: Path) -> None:
                 f"a development network runs in {state.parent} already ({', '.join(alive)}); end "
                 f"it: coordinator devnet down --folder {state.parent}"
             )
-    if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
+    strangers = sorted({path.name for path in folder.glob("*")} - _OURS)
+    if strangers:
         raise Conflict(
-            f"{folder} holds something else than a development network and was left as it is. "
-            "Choose another folder: coordinator devnet up --folder PATH"
+            f"{folder} holds {strangers[0]}, which is no part of a development network; everything "
+            "was left as it is. Choose another folder: coordinator devnet up --folder PATH"
         )
     shutil.rmtree(folder, ignore_errors=True)
-    if not folder.parent.exists():
-        _mark(folder.parent)
-    _mark(folder)
-
-
-def _mark(folder: Path) -> None:
-    """Make a folder that is known as ours, and that git does not see: it has keys and chains."""
     folder.mkdir(parents=True, mode=0o700)
-    (folder / _MARK).write_text(_MARK_TEXT, encoding="utf-8")
+    # Wherever the folder is, git must not see keys, journals and chains in it.
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
 
 

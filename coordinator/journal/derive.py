@@ -13,6 +13,7 @@ __all__ = [
     "attempt_of",
     "changes",
     "claims_of",
+    "is_progress",
     "outpoint_lock",
     "reserved",
     "still_stuck",
@@ -42,7 +43,7 @@ def changes(
     if not stream.startswith(SAGA_PREFIX):
         return _claims(stream, data) if kind == "intent" else []
     found: list[Change] = []
-    if stuck and kind not in _NO_PROGRESS:
+    if stuck and is_progress(kind, data):
         found.append(("saga_stuck", (0, stream[5:])))
     if kind == "intent":
         found += _claims(stream, data)
@@ -54,9 +55,21 @@ def changes(
     return found
 
 
-def still_stuck(kind: str, *, stuck: bool) -> bool:
+def is_progress(kind: str, data: Mapping[str, Any]) -> bool:
+    """Whether a record of ``kind`` ends what a saga was stuck in.
+
+    Another try of a confirm or undo that failed, and its failure, are no progress.
+    """
+    if kind in _NO_PROGRESS:
+        return False
+    if kind == "intent":
+        return bool(data["gen"] == 1)
+    return kind != "not_done" or data["dir"] == "forward"
+
+
+def still_stuck(kind: str, data: Mapping[str, Any], *, stuck: bool) -> bool:
     """Whether a saga is stuck after a record of ``kind``."""
-    return kind == "stuck" or (stuck and kind in _NO_PROGRESS)
+    return kind == "stuck" or (stuck and not is_progress(kind, data))
 
 
 def claims_of(data: Mapping[str, Any]) -> list[tuple[str, str, int]]:

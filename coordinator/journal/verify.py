@@ -135,7 +135,7 @@ class _Replay:
                     raise JournalError(f"{values[1]} {values[2]} on {values[0]} was claimed before")
         except (KeyError, TypeError, ValueError, apsw.Error) as error:
             raise JournalError(f"it contradicts an earlier record: {error}") from error
-        if still_stuck(record.kind, stuck=stuck):
+        if still_stuck(record.kind, record.data, stuck=stuck):
             self._stuck.add(record.stream)
         else:
             self._stuck.discard(record.stream)

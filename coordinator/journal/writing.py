@@ -158,7 +158,7 @@ class Writer:
                 Record(position, stream, seq, kind, VERSION, at_ms, entry.data, prev, digest, body)
             )
             derived += changes(stream, kind, entry.data, at_ms, stuck=stuck)
-            stuck = still_stuck(kind, stuck=stuck)
+            stuck = still_stuck(kind, entry.data, stuck=stuck)
             prev = digest
         return records, derived, _Head(seq, prev, stuck)
 

@@ -37,10 +37,11 @@ class Act(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Send the newest stored attempt again, if that is due."""
+    """Send stored bytes again, if due: what makes the effect, or (``kill``) what ends it."""
 
     step: Step
     direction: Direction
+    kill: bool = False
 
 
 class Deliver(NamedTuple):
@@ -59,6 +60,12 @@ class Wait(NamedTuple):
     #: look again when the chain reaches this height.
     chain: str | None = None
     height: int = 0
+    #: look again at this host time, before ``until_s``.
+    look_s: int = 0
+    #: ``until_s`` is a point of no delay: its alarm is not muted by an earlier one; the next such
+    #: point is ``next_s`` (0: none).
+    urgent: bool = False
+    next_s: int = 0
 
 
 Command = Append | Act | Send | Deliver

@@ -2,8 +2,8 @@
 
 from coordinator.saga.commands import Decision, Deliver, Draft, Now, Wait
 from coordinator.saga.pursuit import closed, finished, pursue
-from coordinator.saga.state import SagaState, Step
-from coordinator.saga.waits import expiry_s, finality
+from coordinator.saga.state import Effort, SagaState, Step
+from coordinator.saga.waits import finality
 
 __all__ = ["confirming"]
 
@@ -37,11 +37,21 @@ def _await_redeem(state: SagaState, step: Step, now: Now, plan: Draft) -> None:
         plan.waits.append(finality(state, step, "confirm", effort))
         return
     plan.commands.append(Deliver(step))
-    plan.waits.append(
-        Wait(
-            f"the payee to redeem {step.text}",
-            max(effort.until_s, expiry_s(state, step, now, share=4)),
-            step.id,
-            "confirm",
-        )
+    plan.waits.append(_redeem_wait(step, effort, now))
+
+
+def _redeem_wait(step: Step, effort: Effort, now: Now) -> Wait:
+    """Alarms when half, a quarter and nothing is left of the time that the reveal gave."""
+    half_s = effort.until_s
+    half_span_s = max(1, half_s - effort.revealed_ms // 1000)
+    points = (half_s, half_s + half_span_s // 2, half_s + half_span_s)
+    passed = [point for point in points if point <= now.host_s]
+    coming = [point for point in points if point > now.host_s]
+    return Wait(
+        f"the payee to redeem {step.text}",
+        passed[-1] if passed else coming[0],
+        step.id,
+        "confirm",
+        urgent=True,
+        next_s=coming[0] if coming else 0,
     )

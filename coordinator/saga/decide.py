@@ -35,7 +35,7 @@ def _ended(state: SagaState) -> Decision:
         if not effort.has("burn") and "burn" in step.kill:
             plan.commands.append(Act(step, "forward", kill=True))
         else:
-            plan.commands.append(Send(step, "forward"))
+            plan.commands.append(Send(step, "forward", kill=True))
     return plan.done()
 
 

@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from coordinator.journal.base import Record
+from coordinator.journal.derive import is_progress
 from coordinator.saga.state import AttemptRef, Effort, SagaState, Step
 from coordinator.saga.table import INTENTS, LIVE, PHASES, SAGA
 
 __all__ = ["IllegalRecord", "apply", "fold"]
 
-#: Records that say nothing about progress: a stuck saga stays stuck under them.
-_NO_PROGRESS: Final = frozenset({"stuck", "paused", "unpaused", "taken_over", "asked"})
 
 #: Plan digest → the plan and its steps, for plans folded lately: ten thousand open sagas of one
 #: plan are folded in the memory of one. Only a plan that is equal is shared.
@@ -54,7 +53,7 @@ def apply(state: SagaState | None, record: Record) -> SagaState:
     handler(new, record)
     new.seq = record.seq
     new.updated_ms = record.at_ms
-    if record.kind not in _NO_PROGRESS:
+    if is_progress(record.kind, record.data):
         new.stuck = None
     return new
 
@@ -194,6 +193,7 @@ def _reveal(state: SagaState, record: Record) -> None:
         raise IllegalRecord(f"no reveal while {state.state}")
     effort = _effort(state, record, "reveal", "confirm")
     effort.revealed = True
+    effort.revealed_ms = record.at_ms
     effort.hashlock = record.data["hashlock"]
     effort.until_s = record.data["until_s"]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from coordinator.journal.base import Entry
-from coordinator.saga.commands import Act, Append, Decision, Draft, Now, Send, Wait
+from coordinator.saga.commands import Act, Append, Decision, Draft, Now, Wait
 from coordinator.saga.pursuit import decided, send
 from coordinator.saga.state import SagaState, Step
 from coordinator.saga.waits import (
@@ -38,7 +38,7 @@ def running(state: SagaState, now: Now) -> Decision:
             if state.verdict("burn", step.id) is not None and not effort.killing:
                 plan.commands.append(Act(step, "forward", kill=True))
             else:
-                plan.commands.append(send(state, step, "forward", effort))
+                plan.commands.append(send(state, step, "forward", kill=effort.killing))
             plan.waits.append(inclusion(step, "forward", effort))
             return plan.done()
         if effort.phase == "included":
@@ -78,11 +78,13 @@ def _after_pivot(state: SagaState, pivot: Step, now: Now) -> Decision:
     if effort.phase == "included":
         plan.waits.append(finality(state, pivot, "forward", effort))
         return plan.done()
-    wants_back = _request(state) or _lateness(state, now)
-    if wants_back is not None and not effort.killing:
+    wants_back = (
+        _request(state) or _lateness(state, now) or state.verdict("burn", pivot.id)
+    ) is not None
+    if wants_back and pivot.kill and not effort.killing:
         plan.commands.append(Act(pivot, "forward", kill=True))
     else:
-        plan.commands.append(Send(pivot, "forward"))
+        plan.commands.append(send(state, pivot, "forward", kill=effort.killing))
     plan.waits.append(inclusion(pivot, "forward", effort))
     return plan.done()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from coordinator.journal.base import Entry
 from coordinator.saga.commands import Act, Append, Draft, Now, Send, Wait
-from coordinator.saga.state import Direction, Effort, SagaState, Step
+from coordinator.saga.state import Direction, SagaState, Step
 from coordinator.saga.waits import finality, inclusion, not_yet_refundable, patience_s, regeneration
 
 __all__ = ["closed", "decided", "finished", "pursue", "send"]
@@ -17,7 +17,7 @@ def pursue(state: SagaState, step: Step, direction: Direction, now: Now, plan: D
     if effort.phase == "included":
         plan.waits.append(finality(state, step, direction, effort))
     elif effort.phase == "unknown" and effort.attempts:
-        plan.commands.append(send(state, step, direction, effort))
+        plan.commands.append(send(state, step, direction))
         plan.waits.append(inclusion(step, direction, effort))
     elif effort.phase == "not_done" and (gate := regeneration(state, step, direction, now)):
         plan.waits.append(gate)
@@ -28,15 +28,11 @@ def pursue(state: SagaState, step: Step, direction: Direction, now: Now, plan: D
         plan.waits.append(Wait("being prepared", patience_s(state, step, now), step.id, direction))
 
 
-def send(state: SagaState, step: Step, direction: Direction, effort: Effort) -> Act | Send:
+def send(state: SagaState, step: Step, direction: Direction, *, kill: bool = False) -> Act | Send:
     """Send what is stored, or first replace it where an operator raised the cap since."""
-    verdict = state.verdict("cap", step.id)
-    raised = (
-        verdict is not None
-        and verdict["dir"] == direction
-        and verdict["args"]["attempts"] >= len(effort.attempts)
-    )
-    return Act(step, direction) if raised and not effort.killing else Send(step, direction)
+    if state.cap_raised(step.id, direction):
+        return Act(step, direction, kill=kill)
+    return Send(step, direction, kill=kill)
 
 
 def finished(state: SagaState, step: Step, direction: str) -> bool:

@@ -82,6 +82,7 @@ class Effort:
     #: SHA-256 of the hold's preimage, from the forward intent.
     hashlock: str | None = None
     revealed: bool = False
+    revealed_ms: int = 0
     tx: str | None = None
     block: str | None = None
     height: int = 0
@@ -176,6 +177,13 @@ class SagaState:
         new = object.__new__(SagaState)
         new.__dict__.update(self.__dict__)
         return new
+
+    def cap_raised(self, step: str, direction: str) -> bool:
+        """Whether an operator raised the step's fee cap after its newest attempt."""
+        verdict = self.verdict("cap", step)
+        if verdict is None or verdict["dir"] != direction:
+            return False
+        return int(verdict["args"]["attempts"]) >= len(self.effort(step, direction).attempts)
 
     def cap_pct(self, step: str) -> int:
         """Return by how much an operator's verdict scales the step's fee caps, in per cent."""

@@ -61,12 +61,12 @@ PHASES: Final[dict[tuple[str, str], str]] = {
 
 #: (saga state, direction) → purposes for which an intent may be written.
 #:
-#: A burn of a forward effort while the saga is running is the pivot's only way back (asked for by
-#: deadline or operator). A forward effect after the commit repairs a finality that broke. An undo
+#: Ending a forward effort while the saga is running is the pivot's only way back, and an
+#: operator's verdict. A forward effect after the commit repairs a finality that broke. An undo
 #: while confirming is the refund that a recorded ``reclaim`` verdict allows. A burn after the end
 #: frees a claim that a tombstone left unused.
 INTENTS: Final[dict[tuple[str, str], frozenset[str]]] = {
-    ("running", "forward"): frozenset({"effect", "burn"}),
+    ("running", "forward"): frozenset({"effect", "burn", "tombstone"}),
     ("undoing", "forward"): frozenset({"burn", "tombstone"}),
     ("undoing", "undo"): frozenset({"effect"}),
     ("confirming", "confirm"): frozenset({"effect"}),

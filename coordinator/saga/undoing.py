@@ -1,7 +1,7 @@
 """Undoing: back in reverse order, each undo after the one before is final. Pure."""
 
 from coordinator.saga.commands import Act, Decision, Draft, Now, Send, Wait
-from coordinator.saga.pursuit import closed, finished, pursue
+from coordinator.saga.pursuit import closed, finished, pursue, send
 from coordinator.saga.state import Effort, SagaState, Step
 from coordinator.saga.waits import finality, inclusion
 
@@ -62,7 +62,7 @@ def _settle_forward(state: SagaState, step: Step, plan: Draft, *, only_kill: boo
     elif not effort.killing or _tombstone_due(state, step, effort):
         plan.commands.append(Act(step, "forward", kill=True))
     else:
-        plan.commands.append(Send(step, "forward"))
+        plan.commands.append(send(state, step, "forward", kill=True))
     plan.waits.append(inclusion(step, "forward", effort))
 
 

@@ -22,6 +22,9 @@ __all__ = [
 #: A later generation that only its claim makes unique waits this many finality periods on what
 #: killed the former one (R2).
 REGENERATION_FINALITIES: Final = 3
+#: Pauses between tries of an undo or confirm that keeps failing.
+_RETRY_S_MIN: Final = 10
+_RETRY_S_MAX: Final = 6 * 3600
 
 
 def short_margin(state: SagaState, now: Now, extra_ms: int = 0) -> dict[str, Any] | None:
@@ -44,12 +47,14 @@ def short_margin(state: SagaState, now: Now, extra_ms: int = 0) -> dict[str, Any
 def _left_ms(state: SagaState, step: Step, expiry: Mapping[str, int], now: Now) -> int:
     """Return the least time to ``expiry``: heights by the fastest blocks, seconds by any clock."""
     clock = now.chains.get(step.chain)
+    first = state.clocks[step.chain]
+    height, time_s = (clock.height, clock.time_s) if clock else (first["height"], first["time_s"])
     if "height" in expiry:
-        height = clock.height if clock else state.clocks[step.chain]["height"]
         fast_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["fast"])
-        return (expiry["height"] - height) * fast_ms
-    latest_s = max(now.host_s, clock.time_s if clock else 0)
-    return (expiry["time"] - latest_s) * 1000
+        # Blocks that we have not seen may be there: as many as fit between the newest and now.
+        unseen_ms = max(0, now.host_ms - time_s * 1000)
+        return (expiry["height"] - height) * fast_ms - unseen_ms
+    return (expiry["time"] - max(now.host_s, time_s)) * 1000
 
 
 def settling_ms(state: SagaState, step: Step) -> int:
@@ -126,10 +131,27 @@ def patience_s(state: SagaState, step: Step, now: Now) -> int:
 
 
 def regeneration(state: SagaState, step: Step, direction: Direction, now: Now) -> Wait | None:
-    """A new generation must be harmless should the former one return."""
+    """What a new generation waits for: to be harmless should the former return, and its turn.
+
+    What failed twice will fail again until somebody looks: each try costs a fee, so the tries back
+    off and the alarm is raised at once.
+    """
+    effort = state.effort(step.id, direction)
+    if effort.generation > 1:
+        failed_s = effort.updated_ms // 1000
+        slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
+        pause_s = max(_RETRY_S_MIN, 4 * slow_ms // 1000) << min(effort.generation - 2, 10)
+        again_s = failed_s + min(pause_s, _RETRY_S_MAX)
+        if now.host_s < again_s:
+            return Wait(
+                f"the next try: {direction} failed {effort.generation} times ({effort.reason})",
+                failed_s,
+                step.id,
+                direction,
+                look_s=again_s,
+            )
     if step.unique_by != "claim":
         return None
-    effort = state.effort(step.id, direction)
     height = effort.height + REGENERATION_FINALITIES * _finality_blocks(state, step.chain)
     clock = now.chains.get(step.chain)
     if clock is not None and clock.height >= height:

@@ -3,7 +3,8 @@
 import pytest
 
 from adapters.base import ChainClock
-from coordinator.saga import Append, IllegalRecord, Now, decide
+from coordinator.saga import Append, IllegalRecord, Now, Send, decide
+from coordinator.saga.overdue import overdue, says_already, stuck_entry
 from tests.story import DEADLINE_S, START_S, Story, plan_step, shape
 
 
@@ -335,3 +336,117 @@ def test_a_burn_verdict_ends_an_attempt_that_does_not_move() -> None:
               args={})  # fmt: skip
     assert shape(story.next()) == [("Act", "a", "forward", "kill")]
     assert cause(story.intent("a", purpose="burn").not_done("a"))["decision"] == "rollback"
+
+
+def undo_that_failed(times: int) -> Story:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback")
+    for generation in range(1, times + 1):
+        story.intent("a", "undo", gen=generation).not_done("a", "undo")
+    return story
+
+
+def test_an_undo_that_keeps_failing_backs_off_and_raises_the_alarm_at_once() -> None:
+    story = undo_that_failed(2)
+    decision = story.next()
+    assert shape(decision) == []
+    (wait,) = decision.waits
+    assert wait.look_s > START_S
+    assert "failed 2 times" in wait.reason
+    entry = overdue(story.fold, decision, Now(story.at_s * 1000, {}))
+    assert entry is not None
+    assert entry.kind == "stuck"
+    assert shape(story.next(after_s=60)) == [("Act", "a", "undo")]
+
+
+def test_each_failure_doubles_the_pause() -> None:
+    pauses = [undo_that_failed(times).next().waits[0].look_s - START_S for times in (2, 3, 4)]
+    assert pauses[1] == 2 * pauses[0]
+    assert pauses[2] == 4 * pauses[0]
+
+
+def test_another_try_of_an_undo_does_not_silence_its_alarm() -> None:
+    story = undo_that_failed(2)
+    entry = overdue(story.fold, story.next(), Now(story.at_s * 1000, {}))
+    assert entry is not None
+    story.add("stuck", **entry.data)
+    story.intent("a", "undo", gen=3)
+    assert story.fold.stuck is not None
+    story.done("a", "undo")
+    assert story.fold.stuck is None
+
+
+def test_a_margin_counts_the_blocks_that_nobody_has_seen() -> None:
+    story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h")
+    chains = {chain: ChainClock(100, START_S) for chain in story.heights}
+    (fresh,) = decide(story.fold, Now(START_S * 1000, chains)).commands
+    assert isinstance(fresh, Append)
+    assert fresh.entries[0].data["decision"] == "commit"
+    (stale,) = decide(story.fold, Now((START_S + 100) * 1000, chains)).commands
+    assert isinstance(stale, Append)
+    assert stale.entries[0].data["cause"]["kind"] == "margin"
+
+
+def test_a_burn_verdict_reaches_the_pivot() -> None:
+    story = pay().executed("a").intent("p")
+    story.add("verdict", step="p", dir="forward", verdict="burn", by=["op"], reason="x", args={})
+    assert shape(story.next()) == [("Act", "p", "forward", "kill")]
+
+
+def test_a_pivot_that_can_not_be_ended_is_sent_on_after_the_deadline() -> None:
+    story = Story(plan_step("p", **{"class": "pivot", "undo": False, "kill": []})).intent("p")
+    assert shape(story.next(after_s=601)) == [("Send", "p", "forward")]
+
+
+def test_a_raised_cap_replaces_a_burn_that_pays_too_little() -> None:
+    story = three().executed("a").intent("b").decided("rollback").intent("b", purpose="burn")
+    story.add("verdict", step="b", dir="forward", verdict="cap", by=["op"], reason="x",
+              args={"pct": 300, "attempts": 2})  # fmt: skip
+    assert shape(story.next()) == [("Act", "b", "forward", "kill")]
+
+
+def test_after_the_commit_the_effect_is_sent_on_and_not_its_burn() -> None:
+    story = pay().executed("a").intent("p").intent("p", purpose="burn").done("p").decided("commit")
+    story.add("withdrawn", step="p", dir="forward", was="done", why="reorganised")
+    (command,) = story.next().commands
+    assert command == Send(story.fold.step("p"), "forward", kill=False)
+
+
+def test_an_orphaned_forward_under_its_undo_is_sent_on_though_a_burn_had_lost() -> None:
+    story = three().executed("a").intent("b").decided("rollback")
+    story.intent("b", purpose="burn").done("b")
+    story.intent("b", "undo")
+    story.add("withdrawn", step="b", dir="forward", was="done", why="reorganised")
+    (command,) = story.next().commands
+    assert command == Send(story.fold.step("b"), "forward", kill=False)
+
+
+def revealed() -> Story:
+    story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h").decided("commit")
+    story.add("reveal", step="h", gen=1, hashlock="ab", deliver="file", until_s=story.at_s + 400)
+    return story.intent("a", "confirm").done("a", "confirm")
+
+
+def test_an_unredeemed_hold_alarms_at_half_at_a_quarter_and_at_its_end() -> None:
+    story = revealed()
+    alarms: list[int] = []
+    for _ in range(90):
+        decision = story.next(after_s=10)
+        entry = overdue(story.fold, decision, Now(story.at_s * 1000, {}))
+        if entry is not None:
+            alarms.append(story.at_s - START_S)
+            story.add("stuck", **entry.data)
+    assert alarms[:3] == [400, 600, 800]
+
+
+def test_a_refusal_is_told_again_in_its_own_words() -> None:
+    story = three().executed("a").intent("b").not_done("b").decided("rollback")
+    wait = story.next().waits[0]
+    now = Now(story.at_s * 1000, {})
+    told = stuck_entry(story.fold, wait, now, reason="no gas", code="unfunded", fund=("x", "G", 5))
+    story.add("stuck", **told.data)
+    assert says_already(story.fold, "a", "undo", "unfunded", now)
+    decision = story.next(after_s=7200)
+    entry = overdue(story.fold, decision, Now(story.at_s * 1000, {}))
+    assert entry is not None
+    assert (entry.data["reason"], entry.data["fund"]) == ("no gas", ["x", "G", "5"])
+    assert entry.data["since_s"] == told.data["since_s"]

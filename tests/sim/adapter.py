@@ -1,0 +1,216 @@
+"""The simulated chain behind the adapter protocol."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from typing import Any
+
+from adapters.assets import parse_amount
+from adapters.base import (
+    Attempt,
+    BlockEvent,
+    ChainClock,
+    ClaimBook,
+    Move,
+    Observation,
+    Prepared,
+    Purpose,
+    Resolved,
+    StepSpec,
+    Submission,
+    Task,
+)
+from adapters.errors import Rejected
+from tests.sim.chain import SimChain
+from tests.sim.looking import observe, touches
+from tests.sim.preparing import (
+    BURN_CAP,
+    CALLS,
+    FORWARD_CAP,
+    call_of,
+    check,
+    fill,
+    opening_args,
+    prepare,
+)
+
+__all__ = ["SimAdapter"]
+
+
+class SimAdapter:
+    """Implements `adapters.base.Adapter` on a `SimChain`."""
+
+    def __init__(self, chain: SimChain, assets: Mapping[str, int]) -> None:
+        self._chain = chain
+        self._assets = assets
+        self._moved = asyncio.Event()
+
+    @property
+    def chain(self) -> str:
+        return self._chain.name
+
+    async def open(self) -> None:
+        if self._moved.set not in self._chain.listeners:
+            self._chain.listeners.append(self._moved.set)
+
+    async def close(self) -> None:
+        if self._moved.set in self._chain.listeners:
+            self._chain.listeners.remove(self._moved.set)
+
+    def terms(self) -> Mapping[str, Any]:
+        return {
+            "kind": f"sim-{self._chain.kind}",
+            "genesis": self._chain.blocks[0].hash,
+            "finality_blocks": self._chain.confirmations,
+            "block_time_ms": {"fast": 1_000, "slow": 1_000},
+            "fee_caps": {"forward": str(FORWARD_CAP), "burn": str(BURN_CAP)},
+            "nodes": 1,
+            "native": self._chain.native,
+        }
+
+    # ------------------------------------------------------------ plans
+
+    async def resolve(self, spec: StepSpec) -> Resolved:
+        kind, params = spec.action, spec.params
+        known = {"transfer", "pay", "hold"}
+        if self._chain.kind == "nonce":
+            known |= {"lock", "mint"}
+        if kind not in known:
+            raise Rejected(f"{self.chain} has no action {kind}")
+        asset, source, target = params["amount"]["asset"], params["from"], params["to"]
+        amount = parse_amount(params["amount"]["value"], self._assets[asset])
+        if source not in self._chain.ours:
+            raise Rejected(f"{source} is no signer of ours")
+        if kind == "transfer" and target not in self._chain.ours:
+            raise Rejected(f"{target} is no signer of ours; use pay")
+        action = {
+            "kind": kind,
+            "asset": asset,
+            "amount": str(amount),
+            "from": source,
+            "to": target,
+        }
+        return self._resolved(spec, action, amount)
+
+    def _resolved(self, spec: StepSpec, action: dict[str, Any], amount: int) -> Resolved:
+        kind, asset, source = spec.action, action["asset"], action["from"]
+        held = {"lock": "escrow", "hold": "escrow", "mint": "pending"}.get(kind, action["to"])
+        effect_class = {"hold": "hold", "pay": "pivot"}.get(kind, "undoable")
+        if spec.after_pivot:
+            effect_class = "retriable"
+        native, escrowed = self._chain.native, kind in {"lock", "hold", "mint"}
+        reserve = [] if kind == "mint" else [(source, asset, amount)]
+        return Resolved(
+            action=action,
+            effect_class=effect_class,  # type: ignore[arg-type]  # from the table above
+            text=f"{kind} {amount} {asset} on {self.chain}",
+            confirm_text=f"confirm of {spec.id}",
+            undo_text=f"undo of {spec.id}",
+            fee_asset=native,
+            confirm=spec.after_pivot or escrowed,
+            undo=effect_class in {"undoable", "hold"},
+            kill=("burn", "tombstone") if escrowed and self._by_operation(kind) else ("burn",),
+            reveals=kind == "hold",
+            deliver=spec.params.get("deliver", "secret") if kind == "hold" else None,
+            moves=(Move(asset, amount, "issued" if kind == "mint" else source, held),),
+            fees=dict.fromkeys(("forward", "confirm", "undo"), FORWARD_CAP) | {"burn": BURN_CAP},
+            payers={
+                "forward": source,
+                "confirm": source,
+                "undo": action["to"] if kind == "transfer" else source,
+                "burn": source,
+            },
+            reserve=(*reserve, (source, native, BURN_CAP + 2 * FORWARD_CAP)),
+            expiry=self._expiry(spec) if kind == "hold" else None,
+            unique_by=self._unique_by(kind),
+            undo_ms=4_000,
+            confirm_ms=4_000,
+        )
+
+    def _by_operation(self, kind: str) -> bool:
+        return self._chain.kind == "nonce" and kind in {"lock", "hold", "mint"}
+
+    def _expiry(self, spec: StepSpec) -> Mapping[str, int]:
+        if self._chain.kind == "coins":
+            return {"blocks": int(spec.params.get("refund_after_blocks", 200))}
+        return {"seconds": int(spec.params.get("refund_after_s", 200))}
+
+    def _unique_by(self, kind: str) -> Any:
+        if self._chain.kind == "coins":
+            return "parent"
+        return "operation" if self._by_operation(kind) else "claim"
+
+    async def simulate(self, resolved: Resolved) -> str | None:
+        action = resolved.action
+        args = opening_args(action, "0" * 64, self._chain.time_s(), "0" * 64, 1 << 40)
+        check(self._chain, action, CALLS[action["kind"], "forward"], args)
+        return None
+
+    # ------------------------------------------------------------ following
+
+    def clock(self) -> ChainClock:
+        tip = self._chain.tip
+        return ChainClock(tip.height, tip.time_s)
+
+    async def follow(self, since: int) -> AsyncIterator[BlockEvent]:
+        await self.open()
+        feed, cursor = self._chain.feed, 0
+        while cursor < len(feed) and feed[cursor][0].height < since:
+            cursor += 1
+        while True:
+            if cursor == len(feed):
+                self._moved.clear()
+                await self._moved.wait()
+                continue
+            touched: set[str] = set()
+            reorganised = False
+            while cursor < len(feed):
+                block, removed = feed[cursor]
+                cursor += 1
+                reorganised = reorganised or removed
+                for receipt in block.receipts:
+                    touched |= touches(receipt.tx)
+            yield BlockEvent(self.clock(), frozenset(touched), reorganised)
+
+    async def cover(self, since: int) -> None:
+        """Every block of a simulated chain is always in view."""
+
+    def nudge(self) -> None:
+        """New blocks announce themselves."""
+
+    def keys(self, task: Task, attempts: Sequence[Attempt]) -> frozenset[str]:
+        keys = {f"{resource}/{value}" for a in attempts for resource, value in a.claim}
+        if self._chain.kind == "nonce":
+            keys.add(task.op_id)
+        elif task.direction != "forward" and task.forward is not None:
+            keys.add(f"{task.forward['outpoint']}/0")
+        return frozenset(keys)
+
+    # ------------------------------------------------------------ acting
+
+    async def preflight(self, task: Task) -> None:
+        op, args = call_of(task)
+        check(self._chain, task.action, op, args)
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        return prepare(self._chain, task, purpose, book, former)
+
+    def sequences(self) -> Collection[str]:
+        return self._chain.ours if self._chain.kind == "nonce" else ()
+
+    async def unused(self, resource: str) -> int:
+        return self._chain.ledger.nonces[resource]
+
+    async def fill(self, resource: str, value: int) -> Prepared:
+        return fill(self._chain, resource, value)
+
+    async def submit(self, tx_id: str, raw: bytes) -> Submission:
+        hint, fund = self._chain.submit(tx_id, raw)
+        return Submission(not hint, hint, fund)
+
+    async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        return observe(self._chain, task, attempts)
+
+    async def balance(self, holder: str, asset: str) -> int:
+        return self._chain.ledger.balances[holder, asset]

@@ -1,0 +1,335 @@
+"""A simulated chain: blocks, mempool, reorganisations; deterministic, no threads, no clock."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.sim.ledger import OPENING, Coin, Ledger, Receipt
+from tests.sim.tx import Tx, decode, encode
+
+__all__ = ["Block", "Received", "SimChain", "SimClock"]
+
+#: A replacement in the mempool must pay this much more (per cent), as geth wants it.
+BUMP_PERCENT = 10
+
+
+@dataclass(slots=True)
+class SimClock:
+    """Host time; whoever owns the simulation moves it."""
+
+    now_ms: int = 1_700_000_000_000
+
+
+@dataclass(slots=True)
+class Block:
+    height: int
+    hash: str
+    parent: str
+    time_s: int
+    receipts: list[Receipt]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Bytes that reached the chain's door; ``stamp`` is what the world knew at that moment."""
+
+    tx: Tx
+    raw: bytes
+    stamp: Any
+
+
+@dataclass(slots=True)
+class Disturbance:
+    """What is wrong with a chain. ``paused`` is what a simulation sees; ``reverting`` shows only
+    in the block; ``stolen`` lets another wallet of ours spend the coins of such a transaction;
+    ``stuck`` keeps transactions out of blocks; ``skew_s`` is the chain's clock error."""
+
+    paused: set[str] = field(default_factory=set)
+    reverting: set[str] = field(default_factory=set)
+    stolen: set[str] = field(default_factory=set)
+    stuck: set[str] = field(default_factory=set)
+    skew_s: int = 0
+
+
+class SimChain:
+    """One chain.
+
+    Args:
+        kind: ``nonce`` (accounts, a contract with operation ids) or ``coins`` (outputs, scripts).
+        ours: accounts whose keys are ours; on a ``nonce`` chain they operate the contract too.
+        confirmations: blocks, its own included, after which a transaction is final.
+        instant: mine a block for each transaction as soon as it arrives.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        clock: SimClock,
+        *,
+        kind: str,
+        native: str,
+        ours: tuple[str, ...],
+        confirmations: int = 1,
+        instant: bool = True,
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.native = native
+        self.ours = ours
+        self.confirmations = confirmations
+        self.instant = instant
+        self.trouble = Disturbance()
+        self.ledger = Ledger(kind, native, frozenset(ours))
+        self.mempool: dict[str, Tx] = {}
+        self.received: list[Received] = []
+        #: every block read or taken back, in order, for followers: (block, is removed).
+        self.feed: list[tuple[Block, bool]] = []
+        self.listeners: list[Callable[[], None]] = []
+        #: what to note beside bytes that arrive; the world sets it.
+        self.stamp: Callable[[], Any] = int
+        self._clock = clock
+        self._salt = 0
+        self._genesis: Ledger | None = None
+        self._payees: set[str] = set()
+        self._known_preimages: dict[str, str] = {}
+        genesis = hashlib.sha256(f"genesis {name}".encode()).hexdigest()
+        self.blocks = [Block(0, genesis, "", clock.now_ms // 1000, [])]
+
+    # ------------------------------------------------------------ setting up
+
+    def fund(self, account: str, asset: str, amount: int, coins: int = 1) -> None:
+        """Give ``account`` money (as ``coins`` equal outputs on a ``coins`` chain)."""
+        self.ledger.move("bank", account, asset, amount)
+        if self.kind == "coins":
+            for _ in range(coins):
+                self._salt += 1
+                digest = hashlib.sha256(f"{self.name} coin {self._salt}".encode()).hexdigest()
+                height = 1 - self.confirmations
+                self.ledger.add_coin(f"{digest}:0", Coin(account, amount // coins, height))
+
+    def grant(self, source: str, target: str, asset: str, amount: int) -> None:
+        """Move money in the next block as nobody's plan says, on a ``nonce`` chain."""
+        self._salt += 1
+        args = {"from": source, "to": target, "asset": asset, "amount": amount}
+        sender = f"faucet {self._salt}"
+        self._admit(decode(encode(self.name, sender, 0, (), 0, "grant", args)[1]))
+
+    def add_payee(self, account: str) -> None:
+        """Let an outsider redeem holds for it as soon as it learns their preimage."""
+        self._payees.add(account)
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def tip(self) -> Block:
+        return self.blocks[-1]
+
+    def is_final(self, height: int) -> bool:
+        return self.tip.height - height + 1 >= self.confirmations
+
+    def time_s(self) -> int:
+        """Time that a block mined now would carry."""
+        return max(self.tip.time_s, self._clock.now_ms // 1000 + self.trouble.skew_s)
+
+    # ------------------------------------------------------------ sending
+
+    def submit(self, tx_id: str, raw: bytes) -> tuple[str, tuple[str, str, int] | None]:
+        """Take bytes in. Returns (refusal, missing funds); an empty refusal means accepted."""
+        tx = decode(raw)
+        if tx.tx_id != tx_id:
+            raise ValueError("these bytes are not that transaction")
+        self.received.append(Received(tx, raw, self.stamp()))
+        if tx.tx_id in self.mempool:
+            return "", None
+        refusal, fund = self._door(tx)
+        if refusal:
+            return refusal, fund
+        if self.instant and not self.mempool and self._minable(tx):
+            self._append([tx])
+            return "", None
+        self._admit(tx)
+        if self.instant:
+            while self._ready():
+                self.mine()
+        return "", None
+
+    def _minable(self, tx: Tx) -> bool:
+        """Whether a block could take ``tx`` right now, alone."""
+        in_turn = tx.nonce < 0 or tx.nonce == self.ledger.nonces[tx.sender]
+        return in_turn and tx.op not in self.trouble.stuck
+
+    def _door(self, tx: Tx) -> tuple[str, tuple[str, str, int] | None]:
+        """The mempool's own rules."""
+        if tx.chain != self.name:
+            return "wrong chain id", None
+        if tx.tx_id in self.ledger.receipts:
+            return "already in a block", None
+        rivals = self._rivals(tx)
+        paid = sum(rival.fee for rival in rivals)
+        if rivals and tx.fee * 100 < paid * (100 + BUMP_PERCENT):
+            return "replacement underpriced", None
+        if self.kind == "coins":
+            refusal = self.ledger.refusal(tx, self.tip.height + 1, self.time_s())
+            return refusal, None
+        if tx.nonce < self.ledger.nonces[tx.sender]:
+            return "nonce too low", None
+        native = tx.args.get("asset") == self.native and tx.op in {"transfer", "lock", "hold"}
+        need = tx.fee + (tx.args["amount"] if native else 0)
+        missing = need - self.ledger.balances[tx.sender, self.native]
+        if missing > 0:
+            return "insufficient funds", (tx.sender, self.native, missing)
+        return "", None
+
+    def _rivals(self, tx: Tx) -> list[Tx]:
+        if not self.mempool:
+            return []
+        claims = set(tx.claims)
+        return [other for other in self.mempool.values() if claims.intersection(other.claims)]
+
+    def _admit(self, tx: Tx) -> None:
+        for rival in self._rivals(tx):
+            del self.mempool[rival.tx_id]
+        self.mempool[tx.tx_id] = tx
+
+    # ------------------------------------------------------------ mining
+
+    def _ready(self) -> list[Tx]:
+        """Transactions that the next block can hold, in order."""
+        ready: list[Tx] = []
+        nonces: dict[str, int] = {}
+        pool = self.mempool.values()
+        for tx in sorted(pool, key=lambda tx: tx.nonce) if len(pool) > 1 else pool:
+            if tx.op in self.trouble.stuck:
+                continue
+            if self.kind == "nonce":
+                expected = nonces.get(tx.sender, self.ledger.nonces[tx.sender])
+                if tx.nonce != expected:
+                    continue
+                if self.ledger.balances[tx.sender, self.native] < tx.fee:
+                    continue
+                nonces[tx.sender] = expected + 1
+            ready.append(tx)
+        return ready
+
+    def mine(self, blocks: int = 1) -> None:
+        """Append blocks; the first takes everything in the mempool that can go in."""
+        for _ in range(blocks):
+            self._append(self._ready())
+
+    def _append(self, txs: list[Tx]) -> None:
+        parent = self.tip
+        height, time_s = parent.height + 1, self.time_s()
+        text = f"{self.name} {height} {parent.hash} {self._salt} {' '.join(t.tx_id for t in txs)}"
+        block = Block(height, hashlib.sha256(text.encode()).hexdigest(), parent.hash, time_s, [])
+        if self._genesis is None:
+            self._genesis = self.ledger.copy()
+        for tx in txs:
+            self.mempool.pop(tx.tx_id, None)
+            block.receipts += self._included(self._disturbed(tx), block)
+        self._publish(block)
+
+    def _included(self, tx: Tx, block: Block) -> list[Receipt]:
+        """Put one transaction into ``block``; empty when a block can not hold it."""
+        refusal = self.ledger.refusal(tx, block.height, block.time_s)
+        if self.kind == "coins" and refusal:
+            return []
+        if not refusal and tx.op in self.trouble.paused | self.trouble.reverting:
+            refusal = "paused"
+        return [self.ledger.apply(tx, refusal, block.height, block.hash, block.time_s)]
+
+    def _disturbed(self, tx: Tx) -> Tx:
+        """Another wallet with our keys may spend the same claim first (a self-spend, free)."""
+        if tx.op not in self.trouble.stolen or self._is_payees(tx):
+            return tx
+        _, raw = encode(
+            self.name, tx.sender, tx.nonce, tx.inputs, 0, "self", {"by": "another wallet"}
+        )
+        return decode(raw)
+
+    def _is_payees(self, tx: Tx) -> bool:
+        return tx.sender in self._payees
+
+    def _publish(self, block: Block) -> None:
+        self.blocks.append(block)
+        self.feed.append((block, False))
+        for listener in self.listeners:
+            listener()
+        if self._known_preimages:
+            self._redeem()
+
+    # ------------------------------------------------------------ reorganisations
+
+    def reorg(self, depth: int, *, drop: bool = False) -> None:
+        """Replace the last ``depth`` blocks by empty ones; transactions return to the mempool,
+        or are forgotten with ``drop``."""
+        depth = min(depth, len(self.blocks) - 1)
+        if depth == 0 or self._genesis is None:
+            return
+        gone = self.blocks[-depth:]
+        del self.blocks[-depth:]
+        self._salt += 1
+        self.ledger = self._genesis.copy()
+        for block in self.blocks[1:]:
+            block.receipts = [
+                self.ledger.apply(r.tx, r.reason, block.height, block.hash, block.time_s)
+                for r in block.receipts
+            ]
+        for block in reversed(gone):
+            self.feed.append((block, True))
+        for _ in range(depth):
+            self._append([])
+        for receipt in (r for block in gone for r in block.receipts):
+            if not drop:
+                self.mempool[receipt.tx.tx_id] = receipt.tx
+
+    def replace(self, op: str) -> None:
+        """Take the newest block that holds an ``op`` back; our other wallet spends its claim."""
+        self.trouble.stolen.add(op)
+        depth = next(
+            self.tip.height - block.height + 1
+            for block in reversed(self.blocks)
+            if any(receipt.tx.op == op for receipt in block.receipts)
+        )
+        self.reorg(depth)
+        self.mine()
+
+    # ------------------------------------------------------------ the payee
+
+    def learn(self, preimage: str) -> None:
+        """Tell the payees a preimage (hex); they redeem what it opens, now and later."""
+        self._known_preimages[hashlib.sha256(bytes.fromhex(preimage)).hexdigest()] = preimage
+        self._redeem()
+
+    def _redeem(self) -> None:
+        for raw in self._redeems():
+            tx = decode(raw)
+            if tx.tx_id not in self.mempool and not self._door(tx)[0]:
+                self._admit(tx)
+                if self.instant:
+                    self.mine()
+
+    def _redeems(self) -> list[bytes]:
+        found = []
+        if self.kind == "coins":
+            for outpoint, coin in self.ledger.coins.items():
+                preimage = self._known_preimages.get(coin.hashlock) if coin.hashlock else None
+                if preimage and coin.owner in self._payees:
+                    args = {"preimage": preimage, "to": coin.owner}
+                    raw = encode(self.name, coin.owner, -1, [outpoint], 1, "redeem", args)[1]
+                    found.append(raw)
+            return found
+        for op_id, op in self.ledger.ops.items():
+            preimage = self._known_preimages.get(op.hashlock) if op.hashlock else None
+            if preimage and op.status == "open" and op.target in self._payees:
+                nonce = self.ledger.nonces[op.target]
+                args = {"op_id": op_id, "preimage": preimage}
+                found.append(encode(self.name, op.target, nonce, (), 1, "redeem", args)[1])
+        return found
+
+    def simulate(self, tx: Tx) -> str:
+        """Tell why ``tx`` would fail on today's state (what a node's call would say)."""
+        refusal = self.ledger.refusal(tx, self.tip.height + 1, self.time_s())
+        if not refusal and tx.op in self.trouble.paused:
+            refusal = f"{tx.op} is paused" if tx.op in OPENING else f"{tx.op} is refused"
+        return refusal

@@ -1,0 +1,270 @@
+"""Engines that are broken on purpose. If the checker lets one pass, the tests prove nothing.
+
+Each mutant breaks one rule at one of two seams: what the engine hears from and says to a chain
+(`wrap`), or what it decides (`decide`). The rest of the engine is the real one.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from adapters.base import (
+    Adapter,
+    Attempt,
+    ClaimBook,
+    Consumed,
+    Found,
+    Observation,
+    Prepared,
+    Purpose,
+    Submission,
+    Task,
+)
+from coordinator import turn
+from coordinator.saga import Decision, Effort, Now, SagaState, decide
+from tests.sim.adapter import SimAdapter
+from tests.sim.chain import SimChain
+from tests.sim.plans import ASSETS
+from tests.sim.preimages import preimage_of
+from tests.sim.tx import decode, encode
+from tests.sim.world import World
+
+__all__ = ["MUTANTS", "Mutant", "installed"]
+
+Deciding = Callable[[SagaState, Now], Decision]
+
+
+class SendsFirst(SimAdapter):
+    """Sends before the intent is durable."""
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        prepared = await super().prepare(task, purpose, book, former)
+        await self.submit(prepared.tx_id, prepared.raw)
+        return prepared
+
+
+class SignsAgain(SimAdapter):
+    """Does not send stored bytes again after a restart, but signs with the next free nonce."""
+
+    def __init__(self, chain: SimChain) -> None:
+        super().__init__(chain, ASSETS)
+        self._mine: set[str] = set()
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        prepared = await super().prepare(task, purpose, book, former)
+        self._mine.add(prepared.tx_id)
+        return prepared
+
+    async def submit(self, tx_id: str, raw: bytes) -> Submission:
+        if tx_id not in self._mine and self._chain.kind == "nonce":
+            old = decode(raw)
+            pending = sum(tx.sender == old.sender for tx in self._chain.mempool.values())
+            nonce = self._chain.ledger.nonces[old.sender] + pending
+            tx_id, raw = encode(old.chain, old.sender, nonce, (), old.fee, old.op, old.args)
+        return await super().submit(tx_id, raw)
+
+
+class TimeoutIsFailure(SimAdapter):
+    """Takes an unclear answer to a send for the proof that nothing happened."""
+
+    def __init__(self, chain: SimChain) -> None:
+        super().__init__(chain, ASSETS)
+        self._unclear: set[str] = set()
+
+    async def submit(self, tx_id: str, raw: bytes) -> Submission:
+        said = await super().submit(tx_id, raw)
+        self._unclear.add(tx_id)
+        return said
+
+    async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        seen = await super().observe(task, attempts)
+        lost = attempts and attempts[-1].tx_id in self._unclear and task.direction == "forward"
+        if lost and seen.found is None and seen.consumed is None:
+            tip = self._chain.tip
+            return Observation(
+                tip.height,
+                consumed=Consumed(
+                    attempts[-1].tx_id, tip.hash, tip.height, True, "timeout", {"fee": "0"}
+                ),
+            )
+        return seen
+
+
+class MempoolIsFinal(SimAdapter):
+    """Calls an effect done as soon as it was broadcast."""
+
+    async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        seen = await super().observe(task, attempts)
+        if seen.found is not None:
+            return replace(seen, found=replace(seen.found, final=True))
+        for attempt in attempts:
+            if attempt.tx_id in self._chain.mempool:
+                tip = self._chain.tip
+                facts = {"fee": attempt.fee["fee"], "time": tip.time_s, **attempt.facts}
+                return Observation(
+                    tip.height, Found(attempt.tx_id, tip.hash, tip.height + 1, True, facts)
+                )
+        return seen
+
+
+class ReadsStatusAlone(SimAdapter):
+    """Believes that a transaction in a block means its effect, reverted or not."""
+
+    async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        seen = await super().observe(task, attempts)
+        gone = seen.consumed
+        if gone is not None and gone.reason == "reverted":
+            return Observation(
+                seen.height, Found(gone.tx_id, gone.block_hash, gone.height, gone.final, gone.facts)
+            )
+        return seen
+
+
+class SecretInFacts(SimAdapter):
+    """Notes the preimage in the forward intent."""
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        prepared = await super().prepare(task, purpose, book, former)
+        if task.hashlock is None:
+            return prepared
+        secret = preimage_of(task.saga, task.step, 1)
+        assert hashlib.sha256(secret).hexdigest() == task.hashlock
+        return replace(prepared, facts={**prepared.facts, "note": secret.hex()})
+
+
+def _efforts(state: SagaState, change: Callable[[str, str, Effort], str]) -> SagaState:
+    """Return ``state`` with the phases of its efforts as ``change`` says."""
+    seen = state.copied()
+    seen.efforts = {}
+    for (step, direction), effort in state.efforts.items():
+        other = copy(effort)
+        other.phase = change(step, direction, effort)
+        seen.efforts[step, direction] = other
+    return seen
+
+
+def undo_forwards(state: SagaState, now: Now) -> Decision:
+    """Undo in the order in which the steps were made."""
+    if state.state == "undoing":
+        state = state.copied()
+        state.steps = tuple(reversed(state.steps))
+    return decide(state, now)
+
+
+def undo_the_failed(state: SagaState, now: Now) -> Decision:
+    """Undo the step that failed, too."""
+    if state.state == "undoing":
+        state = _efforts(
+            state,
+            lambda _step, direction, effort: (
+                "done"
+                if direction == "forward" and effort.phase == "not_done" and effort.attempts
+                else effort.phase
+            ),
+        )
+    return decide(state, now)
+
+
+def undo_unawaited(state: SagaState, now: Now) -> Decision:
+    """Take an undo for done once it was sent."""
+    if state.state == "undoing":
+        state = _efforts(
+            state,
+            lambda _step, direction, effort: (
+                "done"
+                if direction == "undo" and effort.phase in {"unknown", "included"}
+                else effort.phase
+            ),
+        )
+    return decide(state, now)
+
+
+def undo_forgotten(state: SagaState, now: Now) -> Decision:
+    """Lose one undo: the first step's."""
+    if state.state == "undoing":
+        first = state.steps[0].id
+        state = _efforts(
+            state,
+            lambda step, direction, effort: (
+                "not_done" if (step, direction) == (first, "forward") else effort.phase
+            ),
+        )
+    return decide(state, now)
+
+
+def commit_early(state: SagaState, now: Now) -> Decision:
+    """Decide when everything is included, not final."""
+    if state.state == "running":
+        state = _efforts(
+            state, lambda _s, _d, effort: "done" if effort.phase == "included" else effort.phase
+        )
+    return decide(state, now)
+
+
+def confirm_skipped(state: SagaState, now: Now) -> Decision:
+    """End without any confirm."""
+    if state.state == "confirming":
+        state = state.copied()
+        state.plan = {**state.plan, "confirm_order": []}
+    return decide(state, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """``rule``: the number of a rule that the checker must name."""
+
+    name: str
+    rule: str
+    wrap: Callable[[SimChain], Adapter] | None = None
+    decide: Deciding | None = None
+    #: hand the preimage to its channel when the forward intent is made.
+    tells_early: bool = False
+
+
+def _plain(kind: Any) -> Callable[[SimChain], Adapter]:
+    return lambda chain: kind(chain, ASSETS)
+
+
+MUTANTS: Final = (
+    Mutant("send before the journal", "I5", _plain(SendsFirst)),
+    Mutant("new nonce on resume", "I5", SignsAgain),
+    Mutant("timeout is failure", "I6", TimeoutIsFailure),
+    Mutant("broadcast is final", "I6", _plain(MempoolIsFinal)),
+    Mutant("a receipt is an effect", "I6", _plain(ReadsStatusAlone)),
+    Mutant("secret in a record", "I9", _plain(SecretInFacts)),
+    Mutant("secret before the decision", "I9", tells_early=True),
+    Mutant("undo in forward order", "I4", decide=undo_forwards),
+    Mutant("undo of the failed step", "I4", decide=undo_the_failed),
+    Mutant("undo not awaited", "I4", decide=undo_unawaited),
+    Mutant("undo forgotten", "I3", decide=undo_forgotten),
+    Mutant("commit before final", "I11", decide=commit_early),
+    Mutant("confirm skipped", "I3", decide=confirm_skipped),
+)
+
+
+@contextmanager
+def installed(mutant: Mutant) -> Iterator[Callable[[World], None]]:
+    """Break the engine for the duration; the value prepares a world for it."""
+    engine: Any = turn
+    real = engine.decide
+
+    def prepare(world: World) -> None:
+        if mutant.wrap is not None:
+            world.make_adapter = mutant.wrap
+        world.tells_early = mutant.tells_early
+
+    if mutant.decide is not None:
+        engine.decide = mutant.decide
+    try:
+        yield prepare
+    finally:
+        engine.decide = real

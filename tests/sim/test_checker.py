@@ -1,0 +1,129 @@
+"""The checker itself: evidence that was tampered with is refused, with the rule's number."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.sim.cases import Case, build
+from tests.sim.checker import Evidence, Violation, check
+from tests.sim.ledger import Receipt
+from tests.sim.world import evidence_of
+
+
+def evidence(case: Case) -> Evidence:
+    return evidence_of(build(case).run())
+
+
+def receipts(found: Evidence, chain: str, op: str) -> list[Receipt]:
+    return [
+        receipt
+        for block in found.chains[chain].blocks
+        for receipt in block.receipts
+        if receipt.tx.op == op
+    ]
+
+
+def doubled(found: Evidence) -> Evidence:
+    """The lock takes effect a second time."""
+    [receipt] = receipts(found, "poly", "lock")
+    found.chains["poly"].blocks[-1].receipts.append(receipt)
+    return found
+
+
+def pocketed(found: Evidence) -> Evidence:
+    """A unit of ours is gone from the ledger."""
+    found.chains["poly"].ledger.balances["ops", "ALZ"] -= 1
+    return found
+
+
+def unclosed(found: Evidence) -> Evidence:
+    """The last record never came."""
+    return replace(found, bodies=found.bodies[:-1])
+
+
+def flipped(found: Evidence) -> Evidence:
+    """One byte of a record is another."""
+    body = bytearray(found.bodies[3])
+    body[body.index(b'"at":') + 6] ^= 1
+    return replace(found, bodies=[*found.bodies[:3], bytes(body), *found.bodies[4:]])
+
+
+def undone_late(found: Evidence) -> Evidence:
+    """The second undo had been sent when the first was not yet in a block."""
+    chain = found.chains["poly"]
+    at = next(n for n, item in enumerate(chain.received) if item.tx.op == "refund")
+    early = replace(chain.received[at].stamp, heights=dict.fromkeys(found.chains, 1))
+    chain.received[at] = replace(chain.received[at], stamp=early)
+    return found
+
+
+def sent_early(found: Evidence) -> Evidence:
+    """The bytes arrived before their intent was written."""
+    chain = found.chains["poly"]
+    chain.received[0] = replace(
+        chain.received[0], stamp=replace(chain.received[0].stamp, records=0)
+    )
+    return found
+
+
+def vanished(found: Evidence) -> Evidence:
+    """What the journal calls done is in no block."""
+    for block in found.chains["eth"].blocks:
+        block.receipts = [receipt for receipt in block.receipts if receipt.tx.op != "mint"]
+    return found
+
+
+def told(found: Evidence) -> Evidence:
+    """A log line shows a preimage."""
+    [secret] = found.preimages.values()
+    return replace(found, logs=[(1, f"redeeming with {secret.hex()}")])
+
+
+def both(found: Evidence) -> Evidence:
+    """A hold is refunded after it was redeemed."""
+    [redeem] = receipts(found, "bit", "redeem")
+    effect = replace(redeem.effects[0], kind="refund")
+    again = Receipt(redeem.tx, True, "", redeem.height, redeem.block_hash, 0, (effect,))
+    found.chains["bit"].blocks[-1].receipts.append(again)
+    return found
+
+
+def decided_twice(found: Evidence) -> Evidence:
+    """A second decision stands in the journal."""
+    body = next(body for body in found.bodies if b'"kind":"decided"' in body)
+    record = json.loads(body)
+    record["seq"] = len(found.bodies) + 1
+    extra = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return replace(found, bodies=[*found.bodies, extra], stamps=[*found.stamps, found.stamps[-1]])
+
+
+SUCCESS, FAILURE = Case("reference"), Case("reference", "mint:reverted")
+
+
+@pytest.mark.parametrize(
+    ("rule", "case", "tamper"),
+    [
+        ("I1", SUCCESS, doubled),
+        ("I2", SUCCESS, pocketed),
+        ("I3", SUCCESS, unclosed),
+        ("I3", SUCCESS, vanished),
+        ("I4", FAILURE, undone_late),
+        ("I5", SUCCESS, sent_early),
+        ("I6", SUCCESS, vanished),
+        ("I7", SUCCESS, flipped),
+        ("I9", SUCCESS, told),
+        ("I10", SUCCESS, both),
+        ("I11", SUCCESS, decided_twice),
+    ],
+)
+def test_tampered_evidence_is_refused(
+    rule: str, case: Case, tamper: Callable[[Evidence], Evidence]
+) -> None:
+    found = evidence(case)
+    check(found)
+    with pytest.raises(Violation) as caught:
+        check(tamper(found))
+    rules = {line.split()[0] for line in str(caught.value).splitlines()}
+    assert rule in rules

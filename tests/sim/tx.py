@@ -1,0 +1,60 @@
+"""Transactions of a simulated chain: a few fields, one encoding, an id from the bytes."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Tx", "decode", "encode"]
+
+_DECODE = json.JSONDecoder().decode
+_ENCODE = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode
+
+
+@dataclass(slots=True)  # frozen would double the cost of making one
+class Tx:
+    """One signed transaction.
+
+    Attributes:
+        sender: the account that signs and pays ``fee`` (base units of the native asset).
+        nonce: account nonce on a chain of kind ``nonce``, -1 on one of kind ``coins``.
+        inputs: outpoints spent, on a chain of kind ``coins``.
+        op: what it does (see `ledger.Ledger.refusal`), with its arguments in ``args``.
+    """
+
+    tx_id: str
+    chain: str
+    sender: str
+    nonce: int
+    inputs: tuple[str, ...]
+    fee: int
+    op: str
+    args: Mapping[str, Any]
+
+    @property
+    def claims(self) -> tuple[tuple[str, int], ...]:
+        """What it consumes: (account, nonce), or its outpoints."""
+        if self.nonce >= 0:
+            return ((self.sender, self.nonce),)
+        return tuple((outpoint, 0) for outpoint in self.inputs)
+
+
+def encode(
+    chain: str,
+    sender: str,
+    nonce: int,
+    inputs: Sequence[str],
+    fee: int,
+    op: str,
+    args: Mapping[str, Any],
+) -> tuple[str, bytes]:
+    """Return (transaction id, bytes); equal arguments give equal bytes."""
+    raw = _ENCODE([chain, sender, nonce, list(inputs), fee, op, args]).encode()
+    return hashlib.sha256(raw).hexdigest(), raw
+
+
+def decode(raw: bytes) -> Tx:
+    """Return the transaction whose bytes are ``raw``."""
+    chain, sender, nonce, inputs, fee, op, args = _DECODE(raw.decode())
+    return Tx(hashlib.sha256(raw).hexdigest(), chain, sender, nonce, tuple(inputs), fee, op, args)

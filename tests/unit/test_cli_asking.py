@@ -1,0 +1,257 @@
+"""Commands that write one record, or none: rollback, resolve, secret, keys, init."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from coordinator.config import load_config
+from coordinator.journal.liveness import Instance
+from coordinator.plan import read_plan
+from coordinator.signers import HoldSecrets, Secret, create_keystore, open_keystore
+from tests.unit.cli_scene import CliScene, Tale
+
+SAGA = "01AAAAAAAAAAAAAAAAAAAAAAAA"
+TWO = ("--by", "ada", "--by", "bob", "--reason", "agreed")
+ONE = ("--by", "ada", "--reason", "agreed")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> CliScene:
+    return CliScene(tmp_path)
+
+
+def records(scene: CliScene) -> list[dict[str, object]]:
+    lines = scene.run("audit", "show", SAGA, "--json").stdout.splitlines()
+    return [json.loads(line) for line in lines]
+
+
+# ---------------------------------------------------------------- rollback
+
+
+def test_a_rollback_is_recorded_with_person_and_reason_and_only_once(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock"))
+    for _ in range(2):
+        done = scene.run("rollback", SAGA, "--reason", "wrong amount", "--by", "ada")
+        assert f"nobody drives it: coordinator resume {SAGA}" in done.stderr
+    asked = [record["data"] for record in records(scene) if record["kind"] == "asked"]
+
+    assert asked == [{"what": "rollback", "by": "ada", "reason": "wrong amount"}]
+
+
+def test_a_rollback_of_a_driven_saga_says_that_it_takes_effect_now(scene: CliScene) -> None:
+    instance = Instance.enter(scene.journal)
+    scene.tell(Tale(SAGA, instance=instance.name).executed("lock"))
+    done = scene.run("rollback", SAGA, "--reason", "r")
+    instance.leave()
+
+    assert "the process that drives it acts on this now" in done.stderr
+    assert "nobody drives it" in scene.run("rollback", SAGA, "--reason", "r").stderr
+
+
+def test_a_rollback_after_the_commit_is_refused_with_11(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock", "hold", "mint").decided("commit").reveal())
+    before = records(scene)
+    done = scene.run("rollback", SAGA, "--reason", "too late", code=11)
+
+    assert "decided to commit" in done.stderr
+    assert "Nothing was sent" in done.stderr
+    assert records(scene) == before
+
+
+# ---------------------------------------------------------------- resolve
+
+
+def test_a_write_off_needs_two_different_persons(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock").intent("hold"))
+    alone = ("--by", "ada", "--by", " ADA ", "--reason", "r")
+    assert (
+        "2 different persons"
+        in scene.run("resolve", SAGA, "hold", "--write-off", *alone, code=3).stderr
+    )
+
+    still_open = scene.run("resolve", SAGA, "hold", "--write-off", *TWO, code=11).stderr
+    assert "can still land. End it first" in still_open
+
+
+def test_a_write_off_is_recorded_with_who_and_why(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock").failed("hold"))
+    scene.run("resolve", SAGA, "hold", "--write-off", *TWO)
+    verdict = records(scene)[-1]
+    assert verdict["kind"] == "verdict"
+    assert verdict["data"] == {
+        "step": "hold", "dir": "forward", "verdict": "write_off", "by": ["ada", "bob"],
+        "reason": "agreed", "args": {},
+    }  # fmt: skip
+
+
+def test_exactly_one_verdict_is_taken_at_a_time(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).intent("lock"))
+    for verdicts in ((), ("--burn", "--write-off")):
+        done = scene.run("resolve", SAGA, "lock", *verdicts, *TWO, code=3)
+        assert "exactly one of" in done.stderr
+    assert (
+        "its steps: lock, hold, mint"
+        in scene.run("resolve", SAGA, "nix", "--burn", *ONE, code=3).stderr
+    )
+
+
+def test_a_cap_is_only_ever_raised_and_within_reason(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock", "hold").intent("mint"))
+    cap = ("resolve", SAGA, "mint", *ONE, "--cap")
+
+    for value in ("100", "99", "-150", "1e3", "1001", "10000000", "٢٠٠"):
+        assert "above 100" in scene.run(*cap, value, code=3).stderr
+    scene.run(*cap, "150%")
+    assert records(scene)[-1]["data"]["args"] == {"attempts": 1, "pct": 150}  # type: ignore[index]
+    assert "above 150" in scene.run(*cap, "140", code=3).stderr
+    scene.run(*cap, "200")
+
+
+def test_a_burn_is_recorded_for_the_forward_attempt(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).intent("lock"))
+    scene.run("resolve", SAGA, "lock", "--burn", *ONE)
+
+    assert records(scene)[-1]["data"]["dir"] == "forward"  # type: ignore[index]
+
+
+def test_a_hold_is_reclaimed_only_after_its_reveal_and_before_it_is_redeemed(
+    tmp_path: Path,
+) -> None:
+    running = CliScene(_made(tmp_path / "running"))
+    running.tell(Tale(SAGA).executed("lock", "hold"))
+    assert (
+        "no revealed hold" in running.run("resolve", SAGA, "hold", "--reclaim", *TWO, code=3).stderr
+    )
+
+    ended = Tale(SAGA).executed("lock", "hold", "mint").decided("commit").reveal()
+    redeemed = CliScene(_made(tmp_path / "redeemed"))
+    redeemed.tell(ended.done("hold", "confirm"))
+    assert (
+        "has redeemed" in redeemed.run("resolve", SAGA, "hold", "--reclaim", *TWO, code=11).stderr
+    )
+
+
+def test_nothing_is_resolved_in_a_saga_that_has_ended(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).rolled_back())
+
+    scene.run("resolve", SAGA, "mint", "--burn", *ONE, code=11)
+
+
+# ---------------------------------------------------------------- secret
+
+
+def _with_seed(scene: CliScene) -> HoldSecrets:
+    passphrase = scene.folder / "phrase"
+    passphrase.write_text("a passphrase for this test\n")
+    passphrase.chmod(0o600)
+    path = scene.folder / "keys" / "seed.json"
+    secret = Secret(b"a passphrase for this test")
+    create_keystore(path, "seed", secret, devnet=True)
+    with scene.config.open("a") as file:
+        file.write('\n[secrets]\nseed = "keys/seed.json"\npassphrase = "file:phrase"\n')
+    return HoldSecrets(open_keystore(path, secret, devnet=True).secret)
+
+
+def test_a_preimage_is_told_after_its_reveal_and_never_before(scene: CliScene) -> None:
+    secrets = _with_seed(scene)
+    hashlock = secrets.hashlock(saga=SAGA, step="hold", generation=1)
+    preimage = secrets.preimage(saga=SAGA, step="hold", generation=1).reveal().hex()
+    other = "01BBBBBBBBBBBBBBBBBBBBBBBB"
+    ready = Tale(SAGA, key="a").executed("lock").intent("hold", hashlock=hashlock).done("hold")
+    ready.executed("mint").decided("commit")
+    ready.add("reveal", step="hold", gen=1, hashlock=hashlock, deliver="secret", until_s=0)
+    scene.tell(ready, Tale(other, key="b").executed("lock", "hold", "mint"))
+
+    assert scene.run("secret", SAGA, "hold").stdout.strip() == preimage
+    assert hashlib.sha256(bytes.fromhex(preimage)).hexdigest() == hashlock
+    early = scene.run("secret", other, "hold", code=11)
+    assert early.stdout == ""
+    assert "stays secret" in early.stderr
+    assert "its holds: hold" in scene.run("secret", SAGA, "lock", code=3).stderr
+
+
+def test_a_seed_that_is_not_the_sagas_own_tells_no_wrong_preimage(scene: CliScene) -> None:
+    _with_seed(scene)
+    scene.tell(Tale(SAGA).executed("lock", "hold", "mint").decided("commit").reveal())
+
+    assert "not the one" in scene.run("secret", SAGA, "hold", code=5).stderr
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_keys_are_made_listed_located_and_tested_without_ever_being_printed(
+    scene: CliScene,
+) -> None:
+    phrase = scene.folder / "phrase"
+    phrase.write_text("a passphrase for this test\n")
+    phrase.chmod(0o600)
+    source = ("--passphrase", "file:phrase")
+    for name, kind, more in (
+        ("treasury", "ethereum", ()), ("coins", "bitcoin", ("--network", "regtest")),
+        ("seed", "seed", ()),
+    ):  # fmt: skip
+        made = scene.read("keys", "add", name, "--kind", kind, *more, *source, "--devnet")
+        assert made["kind"] == kind
+    keys = scene.read("keys", "list")["keys"]
+
+    assert [key["name"] for key in keys] == ["coins", "seed", "treasury"]
+    assert scene.run("keys", "address", "coins").stdout.strip().startswith("bcrt1q")
+    assert "opens and signs" in scene.run("keys", "test", "treasury", *source).stdout
+    assert (
+        "exists already"
+        in scene.run("keys", "add", "seed", "--kind", "seed", *source, code=5).stderr
+    )
+    phrase.write_text("another passphrase by far\n")
+    scene.run("keys", "test", "treasury", *source, code=5)
+
+
+def test_no_command_asks_where_asking_was_forbidden(scene: CliScene) -> None:
+    done = scene.run("keys", "add", "new", "--kind", "seed", "--no-input", code=5)
+
+    assert "no terminal" in done.stderr
+    assert not (scene.folder / "keys").exists()
+
+
+# ---------------------------------------------------------------- init, schema, doctor
+
+
+def test_init_writes_files_that_load_and_overwrites_nothing(tmp_path: Path) -> None:
+    scene = CliScene(_made(tmp_path / "elsewhere"))
+    folder = tmp_path / "new"
+    scene.run("init", str(folder))
+
+    assert set(load_config(folder / "chains.toml").chains) == {"polygon", "bitcoin"}
+    assert read_plan(folder / "plan.toml").name == "first-plan"
+    (folder / "plan.toml").write_text("mine")
+    assert "exists already" in scene.run("init", str(folder), code=3).stderr
+    assert (folder / "plan.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["plan", "lock", "chains", "view"])
+def test_schemas_are_printed(name: str, scene: CliScene) -> None:
+    assert json.loads(scene.run("schema", name).stdout)["$schema"].endswith("2020-12/schema")
+
+
+def test_the_doctor_names_the_first_trouble_by_its_exit_code(scene: CliScene) -> None:
+    assert scene.read("doctor", "--offline")["ok"] is True
+    with scene.config.open("a") as file:
+        file.write('\n[signer.gone]\ntype = "keystore"\npath = "gone.json"\npassphrase = "prompt"')
+    found = scene.read("doctor", "--offline", code=5)
+    assert [finding["exit"] for finding in found["findings"] if not finding["ok"]] == [5]
+
+
+def test_the_doctor_misses_a_journal_that_the_second_place_remembers(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).committed())
+    scene.journal.unlink()
+
+    assert "remembers one" in scene.run("doctor", "--offline", code=30).stdout
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder

@@ -1,0 +1,78 @@
+"""The watchdog hears a blocked loop, and only a blocked loop with something overdue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+from coordinator.watchdog import Watchdog
+from tests.waiting import wait_until
+
+GRACE_S = 0.15
+
+
+def _watched(due_ms: int | None, told: list[str]) -> Watchdog:
+    return Watchdog(lambda: due_ms, told.append, grace_s=GRACE_S, poll_s=0.02)
+
+
+def _overdue_ms() -> int:
+    return time.time_ns() // 1_000_000 - 1000
+
+
+def test_a_blocked_loop_with_an_overdue_wait_is_told_by_a_thread_and_so_is_its_recovery() -> None:
+    told: list[str] = []
+    release = threading.Event()
+
+    async def loop() -> None:
+        with _watched(_overdue_ms(), told) as watchdog:
+            watchdog.beat()
+            # Blocks the loop itself, as a call that should have been awaited does.
+            release.wait(10)
+            while len(told) < 2:
+                watchdog.beat()
+                await asyncio.sleep(0.01)
+
+    thread = threading.Thread(target=lambda: asyncio.run(loop()))
+    thread.start()
+    wait_until(lambda: told, what="the alarm")
+    assert "the loop has not moved for" in told[0]
+    assert "coordinator resume --all" in told[0]
+    release.set()
+    thread.join(10)
+
+    assert told[-1] == "watchdog: the loop moves again"
+
+
+def test_an_alarm_that_lasts_is_repeated_at_growing_distances() -> None:
+    told: list[str] = []
+    with _watched(_overdue_ms(), told):
+        wait_until(lambda: len(told) >= 3, what="three alarms")
+        count, began_s = len(told), time.monotonic()
+        wait_until(lambda: len(told) > count, what="another alarm")
+
+        assert time.monotonic() - began_s > 2 * GRACE_S
+
+
+def test_a_loop_that_moves_is_left_alone_whatever_is_overdue() -> None:
+    told: list[str] = []
+
+    async def loop() -> None:
+        with _watched(_overdue_ms(), told) as watchdog:
+            until_s = time.monotonic() + 4 * GRACE_S
+            while time.monotonic() < until_s:
+                watchdog.beat()
+                await asyncio.sleep(0.01)
+
+    asyncio.run(loop())
+
+    assert told == []
+
+
+def test_a_silent_loop_without_an_overdue_wait_is_left_alone() -> None:
+    told: list[str] = []
+    for due_ms in (None, time.time_ns() // 1_000_000 + 3_600_000):
+        with _watched(due_ms, told):
+            threading.Event().wait(3 * GRACE_S)
+
+    assert told == []
