@@ -72,8 +72,10 @@ def _after_pivot(state: SagaState, pivot: Step, now: Now) -> Decision:
     if effort.phase == "done":
         return _commit(state, now, margins=False)
     if effort.phase in ("not_done", "written_off"):
-        cause = _failure(state) or {"kind": "failed", "step": pivot.id, "text": effort.reason}
-        return Decision((decided("rollback", cause),))
+        # What the pivot was ended for is the cause, not that it was.
+        why = (_request(state) or _lateness(state, now)) if effort.killing else None
+        failed = {"kind": "failed", "step": pivot.id, "text": effort.reason or "not done"}
+        return Decision((decided("rollback", why or _failure(state) or failed),))
     plan = Draft()
     if effort.phase == "included":
         plan.waits.append(finality(state, pivot, "forward", effort))

@@ -450,3 +450,8 @@ def test_a_refusal_is_told_again_in_its_own_words() -> None:
     assert entry is not None
     assert (entry.data["reason"], entry.data["fund"]) == ("no gas", ["x", "G", "5"])
     assert entry.data["since_s"] == told.data["since_s"]
+
+
+def test_a_pivot_burnt_for_the_deadline_rolls_back_for_the_deadline() -> None:
+    story = pay().executed("a").intent("p").intent("p", purpose="burn").not_done("p")
+    assert cause(story, after_s=601)["kind"] == "deadline"
