@@ -10,7 +10,7 @@ times) → `observe` until the effect, or the proof that it can not come, is fin
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 __all__ = [
     "Adapter",
@@ -180,8 +180,7 @@ class Prepared:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """An intent read back from the journal; ``raw`` is absent where only looking is wanted."""
 
     tx_id: str

@@ -18,7 +18,7 @@ from coordinator.journal.liveness import Instance, live
 from coordinator.journal.reading import open_readonly
 from coordinator.journal.sqlite import SqliteJournal
 from coordinator.runner import Runner
-from coordinator.saga import SagaState, fold, has_open_claims
+from coordinator.saga import SagaState, apply, fold, has_open_claims
 from coordinator.saga.table import ENDS
 from coordinator.watchdog import Watchdog
 
@@ -125,13 +125,15 @@ class Driver:
         require_same_chains(state.plan, self.runner.adapters)
         self._taken.add(row.saga)
         if row.driver == self.instance.name or state.state in ENDS:
+            self.runner.remember(state)
             return True
         data = {"instance": self.instance.name, "from": row.driver or "nobody"}
         for _ in range(_TRIES):
             try:
-                await self.journal.append(
+                (record,) = await self.journal.append(
                     f"saga:{row.saga}", state.seq, [Entry("taken_over", data)]
                 )
+                self.runner.remember(apply(state, record))
                 return True
             except Fenced:
                 row = self.row(row.saga)

@@ -136,6 +136,7 @@ class Runner:
         self.settings = settings or Settings()
         self.claims = {chain: Claims(journal, chain) for chain in adapters}
         self.live: dict[str, Live] = {}
+        self._begun: dict[str, SagaState] = {}
         self._chains: dict[str, ChainClock] = {}
         self._by_key: dict[str, set[str]] = defaultdict(set)
         self._heights: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -198,8 +199,15 @@ class Runner:
         except BaseException as error:  # noqa: BLE001 - ends the runner with its reason
             self.fail(error)
 
-    def take(self, saga: str, begun: SagaState | None = None) -> None:
-        """Start to drive ``saga``: from its fold, if the caller just wrote it, or the journal."""
+    def remember(self, state: SagaState) -> None:
+        """Let `take` begin with a fold that the caller has just made; should it be old, the fence
+        of the saga's first append tells.
+        """
+        self._begun[state.saga] = state
+
+    def take(self, saga: str) -> None:
+        """Start to drive ``saga``."""
+        begun = self._begun.pop(saga, None)
         if saga not in self.live:
             state = begun or fold(self.journal.read(f"saga:{saga}"))
             # Finality may have broken while nobody looked.

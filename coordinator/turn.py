@@ -109,6 +109,8 @@ class Turn:
                 self._away.add(step.chain)
                 continue
             self._live.retries.pop(("look", step.chain), None)
+            if any(entry.kind in ("orphaned", "withdrawn") for entry in entries):
+                self._live.sent_ms.pop((name, direction), None)  # its bytes are due at once
             self._add(entries)
 
     async def _observe(self, step: Step, direction: str) -> tuple[Entry, ...]:
@@ -118,6 +120,10 @@ class Turn:
             self._live.covered.add(step.chain)
         asked = self._asked(step, direction)
         seen = await adapter.observe(asked.task, asked.attempts)
+        if seen.found is None and seen.height < asked.effort.height:
+            # Another process, or we before a pause, saw more of the chain than we do now.
+            self._live.recheck = True
+            self._runner.wake_at_height(self._saga, step.chain, asked.effort.height)
         now_ms = self._runner.clock.now_ms()
         blocks = self._finality_blocks(step)
         return judge(

@@ -113,7 +113,8 @@ class _Call:
             return enabled
         if one is not None:
             return set(load(journal, one).plan["chains"])
-        names = [row.saga for row in journal.sagas(open_only=True)] + loose_ends(journal)
+        by_plan = {row.digest: row.saga for row in journal.sagas(open_only=True)}
+        names = [*by_plan.values(), *loose_ends(journal)]
         # A saga that needs another chain is told about when its turn comes; the rest goes on.
         return enabled & {chain for name in names for chain in load(journal, name).plan["chains"]}
 

@@ -140,13 +140,15 @@ class Writer:
     def _chain(self, request: Request, head: _Head) -> tuple[list[Record], list[Change], _Head]:
         """Number, link and hash the entries; return records, all they change, and the new head."""
         seq, prev, stuck = head
-        stream, position, at_ms = request.stream, self._position, self._at_ms
+        stream, position = request.stream, self._position
         records: list[Record] = []
         derived: list[Change] = []
         for entry, data in zip(request.entries, request.data, strict=True):
             seq += 1
             position += 1
             kind = entry.kind
+            # The caller's own time, so that its fold and a later one from the journal agree.
+            at_ms = self._at_ms if entry.at_ms is None else entry.at_ms
             body = encode_body(stream, seq, kind, at_ms, prev, data)
             if len(body) > MAX_BODY:
                 raise JournalError(

@@ -36,6 +36,8 @@ def judge(
         return _found(state, step, direction, seen, about, at_ms, until_s)
     if seen.consumed is not None and seen.consumed.final:
         return _consumed(state, step, direction, seen, about)
+    if seen.height < effort.height:
+        return ()  # this view ends before the block that the journal names, and can not deny it
     if effort.phase == "included":
         return (_orphaned(about, effort.tx, effort.block, effort.height),)
     if effort.phase == "done":

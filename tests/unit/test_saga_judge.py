@@ -1,0 +1,37 @@
+"""What a look at a chain adds to a saga, where the looker may have seen less than the journal."""
+
+import pytest
+
+from adapters.base import Observation
+from coordinator.saga.judge import judge
+from tests.story import Story, plan_step
+
+
+def kinds(story: Story, height: int) -> list[str]:
+    """The records that follow when a chain at ``height`` shows nothing of step ``a``."""
+    step = story.fold.step("a")
+    seen = Observation(height)
+    entries = judge(story.fold, step, "forward", seen, at_ms=0, until_s=0)
+    return [entry.kind for entry in entries]
+
+
+def one() -> Story:
+    return Story(plan_step("a")).intent("a")
+
+
+@pytest.mark.parametrize(
+    ("story", "kind"),
+    [
+        (one().included("a"), "orphaned"),
+        (one().done("a"), "withdrawn"),
+        (one().not_done("a"), "withdrawn"),
+    ],
+)
+def test_only_a_view_that_reaches_the_recorded_block_can_deny_it(story: Story, kind: str) -> None:
+    # The block of a story is b101 at height 101.
+    assert kinds(story, 100) == []
+    assert kinds(story, 101) == [kind]
+
+
+def test_the_silence_of_a_chain_says_nothing_of_an_unknown_outcome() -> None:
+    assert kinds(one(), 101) == []
