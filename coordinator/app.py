@@ -18,7 +18,7 @@ from coordinator.config import ChainConfig, Config
 from coordinator.delivery import FileDelivery
 from coordinator.driving import Driver
 from coordinator.errors import ConfigError, JournalError, KeysError, PreflightError
-from coordinator.garbage import collect_seldom
+from coordinator.interpreter import prepare_to_drive
 from coordinator.journal.base import Record
 from coordinator.journal.liveness import Instance
 from coordinator.journal.sqlite import SqliteJournal
@@ -287,7 +287,7 @@ async def open_driver(
     Raises:
         JournalError: the folder of signs of life can not be written.
     """
-    collect_seldom()
+    prepare_to_drive()
     instance = Instance.enter(config.journal_path)
     try:
         runner = Runner(

@@ -87,7 +87,9 @@ class Turn:
             # What the dropped draft had seen must be seen again.
             self._live.recheck = True
             self._live.dirty = True
-        self._register()
+        if not self._live.dirty:
+            # Else another turn follows at once, and what it leaves to wait for may be other.
+            self._register()
 
     # ------------------------------------------------------------ looking
 
@@ -173,7 +175,8 @@ class Turn:
             if self._live.state.state in ENDS:
                 return
             if sends:
-                # What was sent may be in a block already; a wake-up is then on its way.
+                # What was sent may be in a block already; its wake-up comes within this round.
+                await asyncio.sleep(0)
                 return
 
     def _decide(self) -> Decision:

@@ -8,6 +8,7 @@ import typer
 
 from coordinator.cli.options import options_of
 from coordinator.cli.output import Output, columns
+from coordinator.devnet.shell import activation
 
 if TYPE_CHECKING:
     from coordinator.devnet.network import Devnet, DevnetOptions
@@ -249,6 +250,7 @@ def _description(devnet: "Devnet", what: str, ledger: dict[Any, int]) -> list[st
         "Its keys are public knowledge: no value belongs here. Holds for payee_btc are redeemed.",
         "",
         "Next",
+        *activation(),
         f"  export COORDINATOR_CONFIG={devnet.config}",
         f"  coordinator plan {plan}              what would happen; sends nothing",
         f"  coordinator run {plan} --execute     lock, hold and mint: all or none",

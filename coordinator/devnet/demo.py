@@ -24,6 +24,7 @@ from coordinator.devnet.control import pause_token, set_balance, unpause_token
 from coordinator.devnet.director import Director, Moment
 from coordinator.devnet.ledger import Line, read_ledger
 from coordinator.devnet.network import Devnet, down, up
+from coordinator.devnet.shell import activation
 from coordinator.errors import CoordinatorError, PreflightError
 from coordinator.journal.reading import JournalReader, open_readonly
 from coordinator.saga import SagaState
@@ -138,6 +139,7 @@ class Demo:
             self._out.paint(f"All three acts ended as promised, in {seconds:.0f} s.", "good"),
             "",
             "Look closer",
+            *activation(),
             f"  export COORDINATOR_CONFIG={_shown(self._devnet.config)}",
             *columns(rows, indent="  "),
             "",
