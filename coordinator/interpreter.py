@@ -17,9 +17,9 @@ def prepare_to_drive() -> None:
     """Collect cyclic garbage less often, and let the commit's thread in sooner.
 
     Sagas are folds of plain values, which reference counts free; cycles come from failures alone.
-    With Python's own thresholds the collector takes a tenth of a busy process's time. A commit needs
-    the interpreter for moments between two waits for the disk; with Python's own interval of 5 ms
-    it would wait longer for the loop than for the disk.
+    With Python's own thresholds the collector takes a tenth of a busy process's time. A commit
+    needs the interpreter for moments between two waits for the disk; with Python's own interval of
+    5 ms it would wait longer for the loop than for the disk.
     """
     gc.set_threshold(_YOUNG, *_RARER)
     sys.setswitchinterval(_SWITCH_S)
