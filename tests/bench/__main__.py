@@ -13,12 +13,14 @@ from typing import Final
 
 from tests.bench.bench_cli import status
 from tests.bench.bench_engine import alone, many, resumed
+from tests.bench.bench_journal import journal
 from tests.bench.bench_overhead import overhead
 from tests.bench.bench_rollback import rollback
 from tests.bench.figures import Figure, Options, lines_of, machine, save
 
 _BENCHES: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     "engine": many,
+    "journal": journal,
     "alone": alone,
     "resume": resumed,
     "status": status,

@@ -53,6 +53,7 @@ def many(options: Options) -> list[Figure]:
                     "commits per saga": best["commits"],
                     "processor µs per saga": round(_median(rounds_, "cpu_us")),
                     "ready without a processor µs per saga": round(_median(rounds_, "kept_us")),
+                    "so undisturbed about": f"{_median(rounds_, 'undisturbed'):.0f} sagas/s",
                 },
             )
         )
@@ -162,6 +163,7 @@ def _round(folder: Path, sagas: int, kind: str) -> dict[str, Any]:
         "commits": round(ran.commits / sagas, 3),
         "cpu_us": cpu_s * 1e6 / sagas,
         "kept_us": kept_s * 1e6 / sagas,
+        "undisturbed": sagas / max(ran.seconds - kept_s, 1e-9),
         "memory_mb": memory_mb,
     }
 

@@ -1,36 +1,24 @@
-"""What the journal costs: three-step sagas through it, beside the bare statements of the same rows.
-
-Run as ``python -m tests.bench.bench_journal [SAGAS] [ROUNDS] [FOLDER]``. It prints, never judges.
-"""
+"""What the journal costs without an engine: nine records in six appends for each saga."""
 
 import asyncio
 import hashlib
-import json
-import os
-import platform
 import shutil
-import statistics
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import apsw
-
 from coordinator.journal.base import Entry, Raw
 from coordinator.journal.sqlite import SqliteJournal
-from coordinator.journal.statements import SCHEMA
 from proofs import canonical
+from tests.bench.figures import Figure, Options
+from tests.bench.storage import Statement, storage_only, traced
+
+__all__ = ["journal"]
 
 AT_ONCE = 64
 CHAINS = ("polygon", "bitcoin", "ethereum")
 ACCOUNT = "0x52908400098527886E0F7030069857D2E4169EE7"
-NAMES = ("journal, wall", "journal, cpu", "storage only, wall", "storage only, cpu")
-
-Statement = tuple[str, Any]
 
 
 def plan() -> dict[str, Any]:
@@ -141,88 +129,38 @@ async def saga(journal: SqliteJournal, number: int) -> None:
         seq = (await journal.append(stream, seq, entries, raws))[-1].seq
 
 
-async def through_journal(folder: Path, sagas: int, trace: list[Statement] | None = None) -> None:
-    """Write ``sagas``, 64 at once; ``trace`` collects the statements."""
+async def _write_sagas(folder: Path, sagas: int, *, trace: bool) -> tuple[float, list[Statement]]:
+    """Write ``sagas``, 64 at once; return the seconds and, if wanted, the statements."""
     path, witness = folder / "a" / "journal.db", folder / "b" / "witness"
     SqliteJournal.create(path, witness)
     journal = SqliteJournal(path, witness)
-    if trace is not None:
-        journal._connection.exec_trace = _tracer(trace)
+    statements = traced(journal._connection) if trace else []
     numbers = iter(range(sagas))
 
     async def lane() -> None:
         for number in numbers:
             await saga(journal, number)
 
+    begin_s = time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(AT_ONCE)))
+    seconds = time.perf_counter() - begin_s
     await journal.close()
+    return seconds, statements
 
 
-def _tracer(trace: list[Statement]) -> Callable[[apsw.Cursor, str, Any], bool]:
-    def see(_cursor: apsw.Cursor, text: str, values: Any) -> bool:
-        if not text.startswith(("SELECT", "PRAGMA")):
-            trace.append((text, values))
-        return True
-
-    return see
-
-
-def storage_only(folder: Path, trace: list[Statement]) -> None:
-    """Write the same rows in the same commits, and nothing else.
-
-    No encoding, hashing, checking, waiting for callers, second place.
-    """
-    target = apsw.Connection(str(folder / "bare.db"))
-    target.execute("PRAGMA journal_mode = WAL")
-    target.execute("PRAGMA synchronous = FULL")
-    target.execute(SCHEMA)
-    run = target.cursor().execute
-    for text, values in trace:
-        run(text, values)
-    target.close()
-
-
-@contextmanager
-def _clocks(spent_us: dict[str, list[float]], name: str, sagas: int) -> Iterator[None]:
-    """Note wall clock and this process's own time on a core, per saga."""
-    wall_s, cpu_s = time.perf_counter(), time.process_time()
-    yield
-    spent_us[f"{name}, wall"].append((time.perf_counter() - wall_s) / sagas * 1e6)
-    spent_us[f"{name}, cpu"].append((time.process_time() - cpu_s) / sagas * 1e6)
-
-
-def main() -> None:
-    """Print medians and spread, of wall clock and of this process's own time on a core."""
-    sagas, rounds = (int(text) for text in (sys.argv[1:3] + ["3000", "5"][len(sys.argv[1:3]) :]))
-    parent = sys.argv[3] if len(sys.argv) > 3 else None
-    spent_us: dict[str, list[float]] = {name: [] for name in NAMES}
-    commits = 0
-    for _ in range(rounds):
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        try:
-            trace: list[Statement] = []
-            asyncio.run(through_journal(folder / "traced", sagas, trace))
-            commits = sum(text == "COMMIT" for text, _values in trace)
-            with _clocks(spent_us, "journal", sagas):
-                asyncio.run(through_journal(folder, sagas))
-            with _clocks(spent_us, "storage only", sagas):
-                storage_only(folder, trace)
-        finally:
-            shutil.rmtree(folder)
-    lines = [
-        f"{platform.machine()}, {os.cpu_count()} cores, {platform.platform()}",
-        f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}",
-        f"load {os.getloadavg()[0]:.1f}, {sagas} sagas, 9 records in 6 appends, {AT_ONCE} at once",
-        f"{rounds} rounds, {commits / sagas:.3f} commits per saga",
+def journal(options: Options) -> list[Figure]:
+    """The journal alone: sagas of nine records in six appends, beside the same rows without it."""
+    sagas, rounds = options.rounds(3000, 1000), options.rounds(5, 2)
+    through, bare = [], []
+    for number in range(rounds):
+        folder = options.folder / f"journal-{number}"
+        _, statements = asyncio.run(_write_sagas(folder / "traced", sagas, trace=True))
+        seconds, _ = asyncio.run(_write_sagas(folder / "timed", sagas, trace=False))
+        through.append(sagas / seconds)
+        bare.append(sagas / storage_only(folder / "storage", statements))
+        shutil.rmtree(folder)
+    return [
+        Figure("journal alone, 64 sagas at once", "sagas/s", through),
+        Figure("  storage only, the same rows", "sagas/s", bare),
+        Figure("  journal ÷ storage only", "", [a / b for a, b in zip(through, bare, strict=True)]),
     ]
-    for name, values in spent_us.items():
-        median = statistics.median(values)
-        lines.append(
-            f"{name:>18}: {median:6.0f} us per saga, median ({min(values):.0f} to "
-            f"{max(values):.0f}), {1e6 / median:.0f} sagas/s"
-        )
-    sys.stdout.write("\n".join([*lines, json.dumps(spent_us), ""]))
-
-
-if __name__ == "__main__":
-    main()

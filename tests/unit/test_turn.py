@@ -1,0 +1,214 @@
+"""What a turn owes while a node is slow, and what it leaves behind."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from adapters.base import Attempt, ClaimBook, Prepared, Purpose, StepSpec, Task
+from coordinator.clock import HostClock
+from coordinator.journal.base import Entry, Record
+from coordinator.runner import _LOOKS_KEPT, Runner
+from coordinator.saga import SagaState
+from coordinator.saga.table import ENDS
+from coordinator.service import start
+from coordinator.signers.secret import Secret
+from proofs import canonical
+from tests.sim.adapter import SimAdapter
+from tests.sim.chain import SimChain, SimClock
+from tests.sim.memory_journal import MemoryJournal, MemoryStore
+from tests.sim.plans import ASSETS, build_chains, lock_of
+
+
+async def _until(probe: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not probe():  # noqa: ASYNC110 - the probes have no events
+            await asyncio.sleep(0.001)
+
+
+def _transfer(name: str, chain: str) -> StepSpec:
+    amount = {"asset": "ALZ", "value": "0.0000000000001"}
+    return StepSpec(name, chain, "transfer", {"amount": amount, "from": "ops", "to": "store"})
+
+
+_STEPS = (_transfer("one", "poly"), _transfer("two", "eth"))
+
+
+class _Clock(HostClock):
+    """Host time, also for the chains."""
+
+    def __init__(self, chains: SimClock) -> None:
+        self._chains = chains
+
+    def now_ms(self) -> int:
+        self._chains.now_ms = super().now_ms()
+        return self._chains.now_ms
+
+
+class _Secrets:
+    def preimage(self, *, saga: str, step: str, generation: int) -> Secret:
+        raise AssertionError(f"{saga} {step} {generation} has no hold")
+
+    def hashlock(self, *, saga: str, step: str, generation: int) -> str:
+        raise AssertionError(f"{saga} {step} {generation} has no hold")
+
+
+class _Slow(SimAdapter):
+    """A chain whose node answers only when the test lets it."""
+
+    def __init__(self, chain: SimChain, assets: Mapping[str, int]) -> None:
+        super().__init__(chain, assets)
+        self.asked = asyncio.Event()
+        self.answers = asyncio.Event()
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        prepared = await super().prepare(task, purpose, book, former)
+        self.asked.set()
+        await self.answers.wait()
+        return prepared
+
+
+class _Scene:
+    """A runner on two instant chains, the second with a slow node."""
+
+    def __init__(self) -> None:
+        clock = SimClock()
+        self.clock = _Clock(clock)
+        self.clock.now_ms()
+        chains = build_chains(clock, confirmations=1, instant=True, rich=5_000)
+        self.slow = _Slow(chains["eth"], ASSETS)
+        self.adapters = {"poly": SimAdapter(chains["poly"], ASSETS), "eth": self.slow}
+        self.store = MemoryStore()
+        self.journal = MemoryJournal(self.store, self.clock.now_ms)
+        self.ended: dict[str, str] = {}
+        self.runner = Runner(
+            journal=self.journal,
+            adapters=self.adapters,
+            secrets=_Secrets(),
+            clock=self.clock,
+            instance="test",
+            deliver=lambda *_: None,
+            observer=self._saw,
+        )
+
+    def _saw(self, state: SagaState, _record: Record) -> None:
+        if state.state in ENDS:
+            self.ended[state.saga] = state.state
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["_Scene"]:
+        for adapter in self.adapters.values():
+            await adapter.open()
+        over = asyncio.Event()
+
+        async def until_over() -> AsyncIterator[str]:
+            await over.wait()
+            nobody: tuple[str, ...] = ()
+            for saga in nobody:
+                yield saga
+
+        work = asyncio.create_task(self.runner.run(until_over()))
+        try:
+            yield self
+        finally:
+            over.set()
+            await work
+
+    async def begin(self, key: str) -> str:
+        lock: dict[str, Any] = await lock_of("two", self.adapters, _STEPS)
+        lock["deadline_s"] = 600
+        begun = await start(
+            self.journal,
+            self.adapters,
+            lock,
+            canonical.digest(lock),
+            key=key,
+            instance="test",
+            now_ms=self.clock.now_ms(),
+        )
+        assert begun.state is not None
+        self.runner.remember(begun.state)
+        self.runner.take(begun.saga)
+        return begun.saga
+
+    def kinds(self, saga: str) -> list[str]:
+        return [record.kind for record in self.journal.read(f"saga:{saga}")]
+
+
+def test_an_outcome_is_durable_before_a_slow_node_has_prepared_the_next_step() -> None:
+    async def story() -> None:
+        async with _Scene().running() as scene:
+            saga = await scene.begin("slow")
+            await scene.slow.asked.wait()
+
+            await _until(lambda: scene.kinds(saga) == ["started", "intent", "done"])
+
+            scene.slow.answers.set()
+            await _until(lambda: scene.ended.get(saga) == "committed")
+
+    asyncio.run(story())
+
+
+def test_an_outcome_shares_its_commit_with_the_next_intent_where_the_node_is_quick() -> None:
+    async def story() -> None:
+        async with _Scene().running() as scene:
+            scene.slow.answers.set()
+            counts: list[int] = []
+            scene.store.written = counts.append
+
+            saga = await scene.begin("quick")
+            await _until(lambda: saga in scene.ended)
+
+            # started; intent; done and intent; done, decided and closed
+            assert counts == [1, 1, 2, 3]
+
+    asyncio.run(story())
+
+
+def test_a_race_lost_while_a_node_was_slow_gives_the_prepared_nonce_back() -> None:
+    async def story() -> None:
+        async with _Scene().running() as scene:
+            saga = await scene.begin("raced")
+            stream = f"saga:{saga}"
+            append = scene.journal.append
+
+            async def overtaken(*arguments: Any) -> list[Record]:
+                scene.journal.append = append  # type: ignore[method-assign]
+                other = Entry("taken_over", {"instance": "other", "from": "test"})
+                await append(stream, scene.runner.live[saga].state.seq, [other])
+                return await append(*arguments)
+
+            await _until(lambda: "intent" in scene.kinds(saga))
+            scene.journal.append = overtaken  # type: ignore[method-assign]
+            await scene.slow.asked.wait()
+            await _until(lambda: "taken_over" in scene.kinds(saga))
+            scene.slow.answers.set()
+
+            await _until(lambda: scene.ended.get(saga) == "committed")
+            records = scene.journal.read(stream)
+            claims = [r.data["claim"] for r in records if r.kind == "intent" and r.data["dir"]]
+            assert claims == [[["ops", 0]], [["ops", 0]]]
+
+    asyncio.run(story())
+
+
+@pytest.mark.timeout(60)
+def test_sagas_that_have_ended_leave_no_looks_behind() -> None:
+    async def story() -> None:
+        async with _Scene().running() as scene:
+            scene.slow.answers.set()
+            sagas = _LOOKS_KEPT + 200
+            for number in range(sagas):
+                saga = await scene.begin(f"saga-{number}")
+                while saga not in scene.ended:
+                    await asyncio.sleep(0)
+
+            assert len(scene.ended) == sagas
+            assert not scene.runner.live
+            assert len(scene.runner._times) <= _LOOKS_KEPT
+
+    asyncio.run(story())
