@@ -9,7 +9,7 @@ import pytest
 
 from adapters.base import Attempt, ClaimBook, Prepared, Purpose, StepSpec, Task
 from coordinator.clock import HostClock
-from coordinator.journal.base import Entry, Record
+from coordinator.journal.base import Entry, Raw, Record
 from coordinator.runner import _LOOKS_KEPT, Runner
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
@@ -114,9 +114,13 @@ class _Scene:
         work = asyncio.create_task(self.runner.run(until_over()))
         try:
             yield self
+        except BaseException:
+            work.cancel()
+            raise
         finally:
             over.set()
-            await work
+            await asyncio.wait([work])
+        work.result()
 
     async def begin(self, key: str) -> str:
         lock: dict[str, Any] = await lock_of("two", self.adapters, _STEPS)
@@ -172,26 +176,28 @@ def test_an_outcome_shares_its_commit_with_the_next_intent_where_the_node_is_qui
 def test_a_race_lost_while_a_node_was_slow_gives_the_prepared_nonce_back() -> None:
     async def story() -> None:
         async with _Scene().running() as scene:
-            saga = await scene.begin("raced")
-            stream = f"saga:{saga}"
             append = scene.journal.append
+            outcomes = 0
 
-            async def overtaken(*arguments: Any) -> list[Record]:
-                scene.journal.append = append  # type: ignore[method-assign]
-                other = Entry("taken_over", {"instance": "other", "from": "test"})
-                await append(stream, scene.runner.live[saga].state.seq, [other])
-                return await append(*arguments)
+            async def overtaken(
+                stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+            ) -> list[Record]:
+                nonlocal outcomes
+                outcomes += entries[0].kind == "done"
+                if outcomes == 1 and entries[0].kind == "done":
+                    taken = Entry("taken_over", {"instance": "other", "from": "test"})
+                    await append(stream, expected, [taken])
+                return await append(stream, expected, entries, raws)
 
-            await _until(lambda: "intent" in scene.kinds(saga))
             scene.journal.append = overtaken  # type: ignore[method-assign]
+            saga = await scene.begin("raced")
             await scene.slow.asked.wait()
             await _until(lambda: "taken_over" in scene.kinds(saga))
             scene.slow.answers.set()
-
             await _until(lambda: scene.ended.get(saga) == "committed")
-            records = scene.journal.read(stream)
-            claims = [r.data["claim"] for r in records if r.kind == "intent" and r.data["dir"]]
-            assert claims == [[["ops", 0]], [["ops", 0]]]
+
+            intents = [r for r in scene.journal.read(f"saga:{saga}") if r.kind == "intent"]
+            assert [intent.data["claim"] for intent in intents] == [[["ops", 0]], [["ops", 0]]]
 
     asyncio.run(story())
 
@@ -204,7 +210,7 @@ def test_sagas_that_have_ended_leave_no_looks_behind() -> None:
             sagas = _LOOKS_KEPT + 200
             for number in range(sagas):
                 saga = await scene.begin(f"saga-{number}")
-                while saga not in scene.ended:
+                while saga not in scene.ended:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0)
 
             assert len(scene.ended) == sagas
