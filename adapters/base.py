@@ -10,7 +10,10 @@ times) → `observe` until the effect, or the proof that it can not come, is fin
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+from msgspec import field as struct_field
 
 __all__ = [
     "Adapter",
@@ -125,8 +128,7 @@ class Resolved:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One step in one direction, as the saga asks it of a chain.
 
     Attributes:
@@ -141,6 +143,8 @@ class Task:
         hashlock: SHA-256 of the hold's preimage, 64 hex digits; None where there is no hold.
         preimage: 64 hex digits; only ever set in confirm, after the reveal intent is durable.
         cap_pct: fee caps of the plan count by this percentage; an operator's verdict raised it.
+        coins: outpoints that the saga's first record reserved for this effect; it spends exactly
+            these (see `Adapter.choose_coins`).
     """
 
     saga: str
@@ -157,10 +161,10 @@ class Task:
     hashlock: str | None = None
     preimage: str | None = None
     cap_pct: int = 100
+    coins: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """Signed and not sent.
 
     Attributes:
@@ -169,18 +173,20 @@ class Prepared:
         claim: everything this attempt consumes; all attempts of one effort share it.
         since: chain height at preparation; the effect can not be in an earlier block.
         fee: JSON facts for the next replacement and for people (caps, worst cost).
-        facts: JSON facts that `observe` needs later (output index, script, spender …).
+        facts: JSON facts that `observe` needs later (output index, script, spender …). Two of them
+            say what a forward effect brings into an account of ours, so that it is kept for the
+            undo: ``outpoint`` of a coin, or ``brings``: [account, asset, amount].
     """
 
     tx_id: str
     raw: bytes
     claim: tuple[Claim, ...]
     since: int
-    fee: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    fee: Mapping[str, Any] = struct_field(default_factory=dict)
+    facts: Mapping[str, Any] = struct_field(default_factory=dict)
 
 
-class Attempt(NamedTuple):
+class Attempt(Struct, frozen=True):
     """An intent read back from the journal; ``raw`` is absent where only looking is wanted."""
 
     tx_id: str
@@ -189,10 +195,10 @@ class Attempt(NamedTuple):
     since: int
     fee: Mapping[str, Any]
     facts: Mapping[str, Any]
+    generation: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(Struct, frozen=True):
     """What a node said to the bytes: never more than accepted or ambiguous.
 
     ``hint`` is the node's text. ``fund`` is set when the payer's account was seen too empty for
@@ -204,8 +210,7 @@ class Submission:
     fund: tuple[str, str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The declared effect is in a block, whoever caused it; ``facts`` are JSON.
 
     ``facts`` always hold ``fee`` (base units as decimal string, paid by us; "0" when a stranger
@@ -219,8 +224,7 @@ class Found:
     facts: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Consumed:
+class Consumed(Struct, frozen=True):
     """The effect is absent and can not come from this claim: who consumed it, and why that is so.
 
     ``reason``: ``reverted``, ``no_effect``, ``burnt``, ``foreign``, ``tombstone``,
@@ -238,8 +242,7 @@ class Consumed:
     claim_open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(Struct, frozen=True):
     """What the chain shows of one effort, as of ``height``; at most one of both is set."""
 
     height: int
@@ -247,16 +250,14 @@ class Observation:
     consumed: Consumed | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChainClock:
+class ChainClock(Struct, frozen=True):
     """The chain's own idea of now, from its newest block that we have read."""
 
     height: int
     time_s: int
 
 
-@dataclass(frozen=True, slots=True)
-class BlockEvent:
+class BlockEvent(Struct, frozen=True):
     """The follower moved: new blocks were read, or some were taken back.
 
     ``touched``: keys (see `Adapter.keys`) that the new or removed blocks concern.
@@ -319,6 +320,14 @@ class Adapter(Protocol):
         Returns a text when it can not be simulated, saying why.
         """
 
+    async def choose_coins(self, action: Mapping[str, Any], book: ClaimBook) -> tuple[str, ...]:
+        """Take final coins of ours that pay the forward effect of ``action`` at its highest fee,
+        and return them as outpoints; empty where effects spend no coins. Sends nothing.
+
+        Raises:
+            Rejected: no free coins suffice.
+        """
+
     def clock(self) -> ChainClock:
         """Height and time of the newest block read by the follower (or at `open`)."""
 
@@ -360,12 +369,15 @@ class Adapter(Protocol):
     async def unused(self, resource: str) -> int:
         """Return the smallest value of a sequence that no block has consumed yet."""
 
-    async def fill(self, resource: str, value: int) -> Prepared:
+    async def fill(self, resource: str, value: int, former: Sequence[Attempt] = ()) -> Prepared:
         """Build and sign a self-spend that consumes just this value of a sequence, so that later
         values can land. Sends nothing.
 
+        ``former`` are the fills of this value so far: the fee beats them all by the chain's
+        replacement rule, up to what a burn may cost.
+
         Raises:
-            Rejected: the account can not pay for it.
+            Rejected: the account can not pay for it, or the cap leaves no room.
         """
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:

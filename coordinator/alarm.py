@@ -9,11 +9,12 @@ import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from coordinator.errors import ConfigError
 
-__all__ = ["Alarm", "split_command"]
+__all__ = ["Alarm", "Notice", "split_command"]
 
 _TIMEOUT_S: Final = 60
 _ERROR_FD: Final = 2
@@ -34,6 +35,24 @@ def split_command(text: str) -> list[str]:
     return words
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something a person has to hear of that is no ``stuck`` record of a live saga.
+
+    Attributes:
+        saga: id of an ended saga, a ``signer:`` stream, or ``watchdog``.
+        state: the saga's end, or one word for what is waited for.
+        reason: one line; the same words while it is the same trouble.
+        until_s: Unix time by which it should have ended by itself.
+    """
+
+    saga: str
+    state: str
+    reason: str
+    question: str
+    until_s: int = 0
+
+
 class Alarm:
     """Runs ``command`` (None: nothing) once per alarm.
 
@@ -49,6 +68,15 @@ class Alarm:
         self._command = command
         self._complain = complain
         self._threads: list[threading.Thread] = []
+
+    def tell(self, notice: Notice) -> None:
+        """Start the command for a notice and return at once."""
+        stuck = {
+            "reason": notice.reason,
+            "question": notice.question,
+            "until_s": notice.until_s,
+        }
+        self.ring(notice.saga, notice.state, stuck)
 
     def ring(self, saga: str, state: str, stuck: Mapping[str, Any]) -> None:
         """Start the command for one ``stuck`` record and return at once."""

@@ -4,7 +4,7 @@ The journal alone makes a claim unique (R3); this book only keeps one process fr
 that can not win. Losing a race to another process is an ordinary event: the book is read again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +25,7 @@ class Claims:
         #: resource → (first, end) of a run without a free value; saves walking it again.
         self._full: dict[str, tuple[int, int]] = {}
         self._highest: dict[str, int] = {}
-        #: outpoint → open saga that keeps it for the undo of the step that made it.
+        #: outpoint → open saga that keeps it, for the undo of the step that made it or to pay.
         self._kept: dict[str, str] = {}
         self.reload()
 
@@ -41,17 +41,19 @@ class Claims:
 
     def _enter(self, resource: str, value: int) -> None:
         self._taken.setdefault(resource, set()).add(value)
-        self._highest[resource] = max(value, self._highest.get(resource, -1))
+        if value > self._highest.get(resource, -1):
+            self._highest[resource] = value
 
-    def scope(self, saga: str = "", *, undo: bool = False) -> "Scope":
+    def scope(self, saga: str = "", *, undo: bool = False, coins: Collection[str] = ()) -> "Scope":
         """Return the view that one ``prepare`` may take values through.
 
-        Only an undo of ``saga`` may spend what that saga brought into an account of ours.
+        Only an undo of ``saga`` may spend what that saga brought into an account of ours; ``coins``
+        are those that it reserved for this effect.
         """
-        return Scope(self, saga if undo else None)
+        return Scope(self, saga if undo else None, coins)
 
     def keep(self, outpoint: str, saga: str) -> None:
-        """An output of ``saga`` is on its way: it is kept for its undo."""
+        """An output of ``saga`` is on its way, or a coin is reserved: it is kept for that saga."""
         self._kept[outpoint] = saga
 
     def free(self, saga: str) -> None:
@@ -59,6 +61,11 @@ class Claims:
         if not self._kept:
             return
         self._kept = {outpoint: keeper for outpoint, keeper in self._kept.items() if keeper != saga}
+
+    def follow(self, sagas: Collection[str]) -> None:
+        """Other processes wrote to ``sagas``: what those that closed had kept is free."""
+        if any(keeper in sagas for keeper in self._kept.values()):
+            self._kept = dict(self._journal.locked(self._chain))
 
     def kept_from(self, resource: str, undo_of: str | None) -> bool:
         """Whether an open saga keeps the outpoint, and not for the undo that asks."""
@@ -95,15 +102,16 @@ class Claims:
         self._held.add(claim)
         self._enter(*claim)
 
-    def settle(self, held: Iterable[tuple[str, int]], claimed: Iterable[tuple[str, int]]) -> None:
+    def settle(self, held: Collection[tuple[str, int]], claimed: Iterable[tuple[str, int]]) -> None:
         """End a scope: give back what it held, enter what became durable."""
         claimed = tuple(claimed)
         for claim in held:
             self._held.discard(claim)
             if claim not in claimed:
                 self._give_back(*claim)
-        for resource, value in claimed:
-            self._enter(resource, value)
+        for claim in claimed:
+            if claim not in held:
+                self._enter(*claim)
 
     def _give_back(self, resource: str, value: int) -> None:
         taken = self._taken[resource]
@@ -118,9 +126,12 @@ class Claims:
 class Scope:
     """Implements `adapters.base.ClaimBook`; gives everything back unless told to keep it."""
 
-    def __init__(self, claims: Claims, undo_of: str | None = None) -> None:
+    def __init__(
+        self, claims: Claims, undo_of: str | None = None, coins: Collection[str] = ()
+    ) -> None:
         self._claims = claims
         self._undo_of = undo_of
+        self._coins = coins
         self._held: list[tuple[str, int]] = []
 
     def take_next(self, resource: str, floor: int) -> int:
@@ -138,9 +149,9 @@ class Scope:
 
     def taken(self, resource: str, value: int = 0) -> bool:
         """Whether the value is spoken for."""
-        return self._claims.taken(resource, value) or self._claims.kept_from(
-            resource, self._undo_of
-        )
+        if self._claims.taken(resource, value):
+            return True
+        return resource not in self._coins and self._claims.kept_from(resource, self._undo_of)
 
     def _hold(self, claim: tuple[str, int]) -> None:
         self._claims.hold(claim)

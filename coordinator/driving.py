@@ -17,8 +17,9 @@ from coordinator.journal.base import Entry, SagaRow
 from coordinator.journal.liveness import Instance, live
 from coordinator.journal.reading import open_readonly
 from coordinator.journal.sqlite import SqliteJournal
+from coordinator.open_claims import ended_with_open_claims
 from coordinator.runner import Runner
-from coordinator.saga import SagaState, apply, fold, has_open_claims
+from coordinator.saga import SagaState, apply, fold
 from coordinator.saga.table import ENDS
 from coordinator.watchdog import Watchdog
 
@@ -61,15 +62,13 @@ def require_same_chains(plan: Mapping[str, Any], adapters: Mapping[str, Adapter]
                 )
 
 
-def loose_ends(journal: SqliteJournal) -> list[str]:
+def loose_ends(journal: SqliteJournal) -> list[SagaState]:
     """Return the ended sagas whose tombstone left a claim that is still to be burnt."""
     reader = open_readonly(journal.path)
     try:
-        streams = reader.streams_with_open_claims()
+        return ended_with_open_claims(reader)
     finally:
         reader.shut()
-    folds = [fold(journal.read(stream)) for stream in streams]
-    return [state.saga for state in folds if state.state in ENDS and has_open_claims(state)]
 
 
 class Driver:
@@ -213,11 +212,24 @@ class Driver:
 
     async def with_loose_ends(self, saga: str) -> AsyncIterator[str]:
         """Yield ``saga`` after the ended sagas whose open claims its accounts would wait behind."""
-        for ended in loose_ends(self.journal):
-            chains = fold(self.journal.read(f"saga:{ended}")).plan["chains"]
-            if set(chains) <= set(self.runner.adapters):
-                yield ended
+        for ended in self.loose_ends():
+            yield ended
         yield saga
+
+    def loose_ends(self) -> list[str]:
+        """Return the ended sagas with open claims that can be driven here.
+
+        Those that need a chain that is not open here are only watched: the watchdog tells of them.
+        """
+        found = []
+        states = loose_ends(self.journal)
+        self.runner.loose.keep([state.saga for state in states])
+        for state in states:
+            if set(state.plan["chains"]) <= set(self.runner.adapters):
+                found.append(state.saga)
+            else:
+                self.runner.loose.see(state)
+        return found
 
     def unattended(self) -> list[SagaRow]:
         """Return the open sagas that no live process drives."""

@@ -79,10 +79,10 @@ class Fenced(JournalError):
 
 
 class ClaimTaken(JournalError):
-    """A nonce or coin belongs to another intent; nothing was sent."""
+    """A nonce or coin belongs to another intent or is kept for another effect; nothing was sent."""
 
     def __init__(self, chain: str, resource: str, value: int) -> None:
-        super().__init__(f"{chain}: {resource} {value} is claimed by another intent")
+        super().__init__(f"{chain}: {resource} {value} is claimed or kept for another effect")
         self.chain, self.resource, self.value = chain, resource, value
 
 

@@ -1,4 +1,7 @@
-"""Whether everything is there that running needs; looks, sends nothing, opens no key."""
+"""Whether everything is there that running needs; looks and sends nothing.
+
+Keys are opened where that asks nobody: a wrong passphrase is found here and not at night.
+"""
 
 import os
 import shutil
@@ -17,12 +20,14 @@ from coordinator.config import Config
 from coordinator.errors import CoordinatorError, JournalError, KeysError
 from coordinator.journal.age import confirm_latest, require_elsewhere
 from coordinator.journal.reading import open_readonly
-from coordinator.signers import read_keystore
+from coordinator.open_claims import ended_with_open_claims, open_claims_of
+from coordinator.signers import check_keystore, read_keystore
 
 __all__ = ["Examinable", "Finding", "chain_findings", "disk_findings", "key_findings"]
 
 _PREFLIGHT: Final = 6
 _KEYS: Final = 5
+_STUCK: Final = 20
 _DISK: Final = 30
 _SKEW_S: Final = 30
 _FREE_BYTES_MIN: Final = 1 << 30
@@ -50,29 +55,51 @@ class Examinable(Protocol):
 
 
 def key_findings(config: Config) -> Iterator[Finding]:
-    """Yield the state of every signer's keystore and passphrase source; opens none."""
-    passphrases = passphrases_for(config, interactive=False)
-    sources = [
-        (f"signer {name}", signer.path, signer.passphrase, signer.variable)
-        for name, signer in config.signers.items()
-    ]
+    """Yield the state of every signer; opens those whose passphrase is in a file."""
+    for name, signer in config.signers.items():
+        if signer.path is None:
+            yield _variable_finding(f"signer {name}", str(signer.variable))
+        else:
+            yield _keystore_finding(config, f"signer {name}", signer.path, signer.passphrase, name)
     if config.secrets is not None:
-        sources.append(("[secrets] seed", config.secrets.seed, config.secrets.passphrase, None))
-    for what, path, passphrase, variable in sources:
-        try:
-            if variable is not None:
-                passphrases.read(f"env:{variable}", what).wipe()
-                yield Finding(True, f"{what}: environment variable {variable} is set")
-                continue
-            assert path is not None
-            face = read_keystore(path, f"{what}: keystore").face
-            if passphrase is not None and passphrase.startswith(("file:", "env:")):
-                passphrases.read(passphrase, what).wipe()
-        except KeysError as error:
-            yield Finding(False, str(error), "coordinator keys add, or chmod 600", _KEYS)
-            continue
+        secrets = config.secrets
+        yield _keystore_finding(
+            config, "[secrets] seed", secrets.seed, secrets.passphrase, secrets.seed.stem
+        )
+
+
+def _variable_finding(what: str, variable: str) -> Finding:
+    if variable in os.environ:
+        return Finding(True, f"{what}: environment variable {variable} is set")
+    text = f"{what}: environment variable {variable} is not set"
+    return Finding(False, text, f"set {variable}, or use a keystore", _KEYS)
+
+
+def _keystore_finding(
+    config: Config, what: str, path: Path, source: str | None, name: str
+) -> Finding:
+    try:
+        face = read_keystore(path, f"{what}: keystore").face
         known = "" if face is None else f"  {face.kind} {face.address or face.fingerprint or ''}"
-        yield Finding(True, f"{what}: {path}{known}")
+        if source is not None and source.startswith("env:"):
+            return _variable_finding(f"{what}: {path}{known}", source.removeprefix("env:"))
+        if source is None or not source.startswith("file:"):
+            return Finding(True, f"{what}: {path}{known}, not opened: its passphrase is asked for")
+        secret = passphrases_for(config, interactive=False).read(source, what)
+        try:
+            check_keystore(path, secret, devnet=config.devnet)
+        finally:
+            secret.wipe()
+    except KeysError as error:
+        return Finding(False, str(error), _mend_key(path, name), _KEYS)
+    return Finding(True, f"{what}: {path}{known}, opens")
+
+
+def _mend_key(path: Path, name: str) -> str:
+    if path.exists():
+        return f"mend what it says, then: coordinator keys test {name}"
+    kind = "seed" if name == "seed" else "ethereum|bitcoin|seed"
+    return f"make it: coordinator keys add {path.stem} --kind {kind} --folder {path.parent}"
 
 
 # ---------------------------------------------------------------- chains
@@ -147,9 +174,14 @@ def disk_findings(config: Config) -> Iterator[Finding]:
     try:
         require_elsewhere(path, witness)
         yield _journal_finding(path, witness)
+        yield from _open_claim_findings(path)
     except JournalError as error:
         yield Finding(False, str(error), "", _DISK)
-    for what, folder in (("journal", path.parent), ("second place", witness.parent)):
+    places = (
+        ("journal", path.parent), ("second place", witness.parent),
+        ("refund recipes", config.recovery_dir),
+    )  # fmt: skip
+    for what, folder in places:
         yield _fsync_finding(what, folder)
     free = shutil.disk_usage(_existing(path.parent)).free
     enough = free >= _FREE_BYTES_MIN
@@ -170,6 +202,25 @@ def _journal_finding(path: Path, witness: Path) -> Finding:
         count = reader.last_position()
         open_sagas = len(reader.sagas(open_only=True))
         return Finding(True, f"journal {path}: {count} records, {open_sagas} open sagas")
+    finally:
+        reader.shut()
+
+
+def _open_claim_findings(path: Path) -> Iterator[Finding]:
+    """Yield the claims that ended sagas have left open; one whose time is over is a trouble."""
+    if not path.exists():
+        return
+    reader = open_readonly(path)
+    try:
+        for state in ended_with_open_claims(reader):
+            for claim in open_claims_of(reader, state):
+                late = claim.until_s < time.time()
+                yield Finding(
+                    not late,
+                    claim.sentence(),
+                    claim.notice().question if late else "",
+                    _STUCK if late else 0,
+                )
     finally:
         reader.shut()
 

@@ -8,16 +8,18 @@ a few objects in memory: no thread, no task, no call to a node.
 import asyncio
 import heapq
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from adapters.base import Adapter, BlockEvent, ChainClock
 from adapters.errors import Transient
+from coordinator.alarm import Notice
 from coordinator.claims import Claims
 from coordinator.errors import JournalBroken
-from coordinator.gaps import GapFiller
+from coordinator.gaps import STREAM_PREFIX, GapFiller
 from coordinator.journal.base import Journal, Record
+from coordinator.loose_ends import LooseEnds
 from coordinator.saga import Effort, Now, SagaState, fold, has_open_claims
 from coordinator.saga.table import ENDS, LIVE
 from coordinator.tasks import Asking
@@ -84,15 +86,15 @@ class Live:
 
     state: SagaState
     asking: Asking
-    keys: frozenset[str] = frozenset()
+    keys: set[str] = field(default_factory=set)
     #: the efforts that ``keys`` were worked out for.
     watched: Mapping[tuple[str, str], Effort] | None = None
     #: host ms at which the next look is due, while one is.
     due_ms: int | None = None
     #: (chain, height) at which looks are due.
     due_heights: set[tuple[str, int]] = field(default_factory=set)
-    #: (step, direction) → (number of attempts they were worked out for, keys).
-    effort_keys: dict[tuple[str, str], tuple[int, frozenset[str]]] = field(default_factory=dict)
+    #: (step, direction) → for how many attempts its keys are among ``keys``.
+    effort_keys: dict[tuple[str, str], int] = field(default_factory=dict)
     #: (step, direction) → (tries, not before ms) after a failed act.
     retries: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     #: (step, direction) → host ms at which its newest bytes were last sent by this process.
@@ -103,6 +105,17 @@ class Live:
     recheck: bool = False
     task: asyncio.Task[None] | None = None
     dirty: bool = False
+
+    def due(self, key: tuple[str, str], now_ms: int) -> bool:
+        """Whether nothing failed lately that would hold another try back."""
+        retry = self.retries.get(key)
+        return retry is None or retry[1] <= now_ms
+
+    def back_off(self, key: tuple[str, str], settings: Settings, now_ms: int) -> None:
+        """Hold the next try of ``key`` back, for longer after each failure."""
+        tries = self.retries.get(key, (0, 0))[0]
+        delay_ms = min(settings.retry_ms_min << min(tries, 16), settings.retry_ms_max)
+        self.retries[key] = (tries + 1, now_ms + delay_ms)
 
 
 class Runner:
@@ -134,7 +147,11 @@ class Runner:
         self.deliver = deliver
         self.observer = observer
         self.settings = settings or Settings()
+        #: the newest record that others' changes were looked for; read before the books are.
+        self._position = journal.last_position()
         self.claims = {chain: Claims(journal, chain) for chain in adapters}
+        self.loose = LooseEnds(self)
+        self._gaps = GapFiller(self)
         self.live: dict[str, Live] = {}
         self._begun: dict[str, SagaState] = {}
         self._chains: dict[str, ChainClock] = {}
@@ -175,8 +192,11 @@ class Runner:
             await self._stop()
 
     def _busy(self) -> bool:
-        """Whether a saga here has not ended; one that only frees a claim keeps nobody waiting."""
-        return any(live.state.state not in ENDS for live in self.live.values())
+        """Whether a saga here has not ended, or has left a claim that is being burnt."""
+        return any(
+            live.state.state not in ENDS or self.loose.stays_for(live)
+            for live in self.live.values()
+        )
 
     async def _stop(self) -> None:
         tasks = [*self._background, *(live.task for live in self.live.values() if live.task)]
@@ -224,6 +244,7 @@ class Runner:
     def release(self, saga: str) -> None:
         """The saga has ended, or another process drives it: forget it."""
         live = self.live.pop(saga, None)
+        self.loose.forget(saga)
         if live is not None:
             for key in live.keys:
                 self._by_key[key].discard(saga)
@@ -259,6 +280,7 @@ class Runner:
                     if not has_open_claims(live.state):
                         self.release(saga)
                         return
+                    await self.loose.turned(live)
                     self._idle.set()
         except asyncio.CancelledError:
             raise
@@ -290,20 +312,21 @@ class Runner:
             heapq.heappush(self._heights[chain], (height, saga))
 
     def watch(self, saga: str, keys: frozenset[str]) -> None:
-        """Let ``saga`` have a turn whenever a block touches one of ``keys``."""
-        live = self.live[saga]
-        if keys == live.keys:
-            return
-        for key in live.keys - keys:
-            self._by_key[key].discard(saga)
-        for key in keys - live.keys:
-            self._by_key[key].add(saga)
-        live.keys = keys
+        """Let ``saga`` have a turn whenever a block touches one of ``keys``, until its end."""
+        watched = self.live[saga].keys
+        for key in keys:
+            if key not in watched:
+                watched.add(key)
+                self._by_key[key].add(saga)
 
     def earliest_due_ms(self) -> int | None:
         """When the next wait of any saga ends, host Unix ms; for whoever watches the loop."""
         times = self._times
         return times[0][0] if times else None
+
+    def notices(self) -> Sequence[Notice]:
+        """Return what is waited for beside live sagas; for whoever watches, from any thread."""
+        return (*self.loose.notices, *self._gaps.notices)
 
     async def _watch_times(self) -> None:
         while True:
@@ -319,29 +342,37 @@ class Runner:
                     self.wake(saga)
 
     async def _watch_journal(self) -> None:
-        """Notice what other processes append to sagas that are driven here."""
+        """Notice what other processes append: to sagas that are driven here, and to others."""
         never = asyncio.Event()
-        gaps = GapFiller(self)
-        gaps.recall()
-        position = self.journal.last_position()
         #: saga → the newest record of it that this process has not folded yet.
         behind: dict[str, int] = {}
-        while True:
-            try:
-                for at, stream, seq in self.journal.tail(position):
-                    position = at
-                    behind[stream.removeprefix("saga:")] = seq
+        try:
+            self._gaps.recall()
+            while True:
+                for at, stream, seq in self.journal.tail(self._position):
+                    self._position = at
+                    if stream.startswith(STREAM_PREFIX):
+                        self._gaps.read(stream)
+                    else:
+                        behind[stream.removeprefix("saga:")] = seq
                 self._catch_up(behind)
-                await gaps.look()
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:  # noqa: BLE001 - without it nobody is heard any more
-                self.fail(error)
-                return
-            await self.clock.sleep_until(self.clock.now_ms() + self.settings.journal_poll_ms, never)
+                await self._gaps.look()
+                due_ms = self.clock.now_ms() + self.settings.journal_poll_ms
+                await self.clock.sleep_until(due_ms, never)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - without it nobody is heard any more
+            self.fail(error)
 
     def _catch_up(self, behind: dict[str, int]) -> None:
         """Fold again what others appended; a turn on the way keeps the fold it began with."""
+        others = {
+            saga
+            for saga, seq in behind.items()
+            if saga not in self.live or seq > self.live[saga].state.seq
+        }
+        for claims in self.claims.values() if others else ():
+            claims.follow(others)
         for saga, seq in tuple(behind.items()):
             live = self.live.get(saga)
             if live is not None and seq > live.state.seq:
@@ -377,6 +408,8 @@ class Runner:
 
     def _saw(self, chain: str, event: BlockEvent) -> None:
         self._chains = {**self._chains, chain: event.clock}
+        if event.reorganised:
+            self._gaps.reorganised(chain)
         for key in event.touched:
             for saga in tuple(self._by_key.get(key, ())):
                 live = self.live.get(saga)

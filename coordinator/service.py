@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from adapters.base import Adapter
-from adapters.errors import AdapterError
 from coordinator.errors import (
+    ClaimTaken,
     Conflict,
-    CoordinatorError,
     Fenced,
     Irreversible,
     KeyTaken,
@@ -21,6 +20,7 @@ from coordinator.errors import (
     PreflightError,
 )
 from coordinator.journal.base import Entry, Journal, Record, SagaRow
+from coordinator.reserving import amounts_of, coins_of
 from coordinator.saga import IllegalRecord, SagaState, Step, apply, fold
 from coordinator.saga.table import ENDS
 
@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+#: Two digits of base 32 at a time.
+_PAIRS: Final = [high + low for high in _CROCKFORD for low in _CROCKFORD]
 _TRIES: Final = 8
 
 
@@ -65,7 +67,7 @@ def new_saga_id(now_ms: int | None = None) -> str:
     """Return a ULID: 48 bits of Unix milliseconds and 80 random bits in Crockford base 32."""
     now_ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
     value = now_ms << 80 | int.from_bytes(os.urandom(10))
-    return "".join(_CROCKFORD[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 async def start(
@@ -85,7 +87,7 @@ async def start(
     Raises:
         Conflict: the key names a saga of another plan.
         ReservationShort, LockTaken: what the plan sets aside is not free.
-        PreflightError: an account's balance can not be read.
+        PreflightError: an account's balance can not be read, or coins for its payment are missing.
     """
     row = journal.saga_of_key(key)
     if row is not None:
@@ -102,20 +104,37 @@ async def start(
             lock, clocks_s={c: k.height for c, k in clocks.items()}, now_ms=now_ms
         ),
         "clocks": {c: {"height": k.height, "time_s": k.time_s} for c, k in clocks.items()},
-        "reservations": await _reservations(adapters, lock),
+        "reservations": await amounts_of(adapters, lock),
         "locks": sorted({lock_ for step in lock["steps"] for lock_ in step["locks"]}),
         "instance": instance,
     }
     try:
-        records = await journal.append(f"saga:{saga}", 0, [Entry("started", data)])
-    except KeyTaken as taken:
+        records = await _begin(journal, adapters, data)
+    except (KeyTaken, PreflightError):
+        # The same command elsewhere was faster, and the coins that are missing may be its own.
         other = journal.saga_of_key(key)
         if other is None:
-            raise CoordinatorError(
-                f"the journal lost saga {taken.saga}; nothing was sent"
-            ) from None
+            raise
         return _attached(other, digest)
     return Started(saga, fresh=True, state=fold(records))
+
+
+async def _begin(
+    journal: Journal, adapters: Mapping[str, Adapter], data: dict[str, Any]
+) -> list[Record]:
+    """Append the first record with the coins of its payment; others may take them meanwhile."""
+    for _ in range(_TRIES):
+        coins = await coins_of(journal, adapters, data["plan"])
+        if coins:
+            data["coins"] = coins
+        try:
+            return await journal.append(f"saga:{data['saga']}", 0, [Entry("started", data)])
+        except ClaimTaken:
+            continue
+    raise Conflict(
+        "other sagas take the coins for this plan's payment faster than they can be reserved. "
+        "Nothing was sent. Try again."
+    )
 
 
 def _attached(row: SagaRow, digest: str) -> Started:
@@ -141,27 +160,6 @@ def _expiries(
         else:
             expiries[step["id"]] = {"time": now_ms // 1000 + expiry["seconds"]}
     return expiries
-
-
-async def _reservations(
-    adapters: Mapping[str, Adapter], lock: Mapping[str, Any]
-) -> list[list[str]]:
-    """Sum what the steps set aside, per account and asset, with what each account has now."""
-    sums: dict[tuple[str, str, str], int] = {}
-    for step in lock["steps"]:
-        for account, asset, amount in step["reserve"]:
-            where = (step["chain"], account, asset)
-            sums[where] = sums.get(where, 0) + int(amount)
-    rows = []
-    for (chain, account, asset), amount in sorted(sums.items()):
-        try:
-            available = await adapters[chain].balance(account, asset)
-        except AdapterError as error:
-            raise PreflightError(
-                f"{chain}: the balance of {account} can not be read: {error}. Nothing was sent."
-            ) from error
-        rows.append([chain, account, asset, str(amount), str(available)])
-    return rows
 
 
 # ---------------------------------------------------------------- reading

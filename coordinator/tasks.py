@@ -5,8 +5,9 @@ worked out from stays the same.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from adapters.base import Attempt, Task
 from coordinator.saga import Effort, SagaState, Step, operation_id, saga_id32
@@ -20,8 +21,7 @@ __all__ = ["Asked", "Asking", "attempts_of", "forward_facts", "since"]
 _REPAIR_S: Final = 24 * 3600
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(Struct):
     """A task with its effort's attempts, and the parts of the fold that they follow from."""
 
     task: Task
@@ -57,22 +57,45 @@ class Asking:
             generation: other than the effort's own, for an attempt that begins a new one.
         """
         key = (step.id, direction)
-        effort, forward = state.effort(*key), state.effort(step.id, "forward")
+        effort = state.effort(*key)
+        forward = effort if direction == "forward" else state.effort(step.id, "forward")
         confirm = durable.effort(step.id, "confirm")
         generation = generation or effort.generation
+        repaired = direction == "forward" and state.state == "confirming"
         kept = self._kept.get(key)
         if (
-            kept is not None
-            and kept.effort is effort
-            and kept.forward is forward
-            and kept.durable_confirm is confirm
-            and kept.verdicts is state.verdicts
-            and kept.task.generation == generation
+            kept is None
+            or repaired
+            or kept.verdicts is not state.verdicts
+            or kept.durable_confirm is not confirm
+            or kept.task.generation != generation
         ):
+            task = self._task(state, step, direction, generation, effort, forward, confirm)
+        elif kept.effort is effort and kept.forward is forward:
             return kept
+        elif direction == "forward" and effort.phase != "not_done" and kept.task.cites is None:
+            # Another attempt, or what a block showed of one, is no part of a forward's task.
+            task = kept.task
+        else:
+            task = self._task(state, step, direction, generation, effort, forward, confirm)
+        asked = Asked(task, effort.attempts, effort, forward, confirm, state.verdicts)
+        if not repaired and task.preimage is None:
+            self._kept[key] = asked
+        return asked
+
+    def _task(
+        self,
+        state: SagaState,
+        step: Step,
+        direction: str,
+        generation: int,
+        effort: Effort,
+        forward: Effort,
+        confirm: Effort,
+    ) -> Task:
         repaired = direction == "forward" and state.state == "confirming"
         repair_s = self._clock.now_ms() // 1000 + _REPAIR_S if repaired else 0
-        task = Task(
+        return Task(
             saga=self._saga,
             step=step.id,
             direction=direction,  # type: ignore[arg-type]
@@ -82,18 +105,15 @@ class Asking:
             saga_id32=saga_id32(self._saga),
             deadline_s=repair_s or state.deadline_s,
             expiry=state.expiries.get(step.id),
-            forward=forward_facts(forward),
+            forward=None if direction == "forward" else forward_facts(forward),
             cites=effort.facts if effort.phase == "not_done" else None,
             hashlock=(forward.hashlock or self.hashlock(step)) if step.reveals else None,
             preimage=self.preimage(step).hex()
             if step.reveals and direction == "confirm" and confirm.revealed
             else None,
             cap_pct=state.cap_pct(step.id),
+            coins=state.coins.get(step.id, ()) if direction == "forward" else (),
         )
-        asked = Asked(task, attempts_of(effort), effort, forward, confirm, state.verdicts)
-        if not repaired and task.preimage is None:
-            self._kept[key] = asked
-        return asked
 
     def hashlock(self, step: Step) -> str:
         """Return the SHA-256 of the step's preimage as 64 hex digits."""
@@ -106,11 +126,9 @@ class Asking:
 
 def attempts_of(effort: Effort, generation: int | None = None) -> tuple[Attempt, ...]:
     """Return the effort's attempts, or those of one generation, oldest first."""
-    return tuple(
-        Attempt(a.tx_id, a.purpose, a.claim, a.since, a.fee, a.facts)  # type: ignore[arg-type]
-        for a in effort.attempts
-        if generation is None or a.generation == generation
-    )
+    if generation is None:
+        return effort.attempts
+    return tuple([attempt for attempt in effort.attempts if attempt.generation == generation])
 
 
 def forward_facts(forward: Effort) -> dict[str, Any] | None:

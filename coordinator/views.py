@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from adapters.assets import format_amount
 from coordinator.journal.base import Record, SagaRow
+from coordinator.open_claims import OpenClaim
 from coordinator.saga import Effort, Now, SagaState, Step, decide
 from coordinator.saga.table import ENDS
 
@@ -34,8 +35,14 @@ _OUT: Final = frozenset({"unknown", "included", "done"})
 _NOT_OURS: Final = frozenset({"issued", "outside", "pending"})
 
 
-def saga_view(state: SagaState, *, now_ms: int) -> dict[str, Any]:
-    """Return everything about one saga as JSON (``show --json``)."""
+def saga_view(
+    state: SagaState, *, now_ms: int, open_claims: Sequence[OpenClaim] = ()
+) -> dict[str, Any]:
+    """Return everything about one saga as JSON (``show --json``).
+
+    Args:
+        open_claims: those of a saga that has ended (`coordinator.open_claims`).
+    """
     return {
         "v": VIEW_VERSION,
         "saga": state.saga,
@@ -57,6 +64,7 @@ def saga_view(state: SagaState, *, now_ms: int) -> dict[str, Any]:
         },
         "verdicts": [dict(verdict) for verdict in state.verdicts],
         "waiting": waiting(state, now_ms),
+        "open_claims": [claim.view() for claim in open_claims],
         "advice": advice(state, now_ms=now_ms),
     }
 
@@ -125,13 +133,19 @@ def waiting(state: SagaState, now_ms: int) -> list[dict[str, Any]]:
 
 
 def row_view(
-    row: SagaRow, state: SagaState | None, *, attended: bool, now_ms: int
+    row: SagaRow,
+    state: SagaState | None,
+    *,
+    attended: bool,
+    now_ms: int,
+    open_claims: Sequence[OpenClaim] = (),
 ) -> dict[str, Any]:
     """Return one line of ``status --json``.
 
     Args:
         state: the fold of an open saga; None for one that has ended, which needs none.
         attended: a live process drives it.
+        open_claims: those of a saga that has ended.
     """
     at_risk = _at_risk(state) if state is not None and state.state not in ENDS else {}
     waits = [] if state is None else waiting(state, now_ms)
@@ -149,6 +163,7 @@ def row_view(
         "records": row.seq,
         "attended": attended,
         "waiting": waits,
+        "open_claims": [claim.view() for claim in open_claims],
         "at_risk": {
             asset: amount_view(state, asset, amount) if state is not None else {}
             for asset, amount in sorted(at_risk.items())
@@ -257,6 +272,11 @@ def _place(data: Mapping[str, Any]) -> str:
     return f"tx {data['tx']} block {data['height']}"
 
 
+def _cause(cause: Mapping[str, Any]) -> str:
+    about = f"step {cause['step']}: " if "step" in cause else ""
+    return f"{about}{cause['text']}"
+
+
 _DETAILS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "started": lambda d: f"{d['plan']['name']} digest {d['digest'][:12]} key {d['key']}",
     "refused": lambda d: f"before anything was sent: {d['reason']}",
@@ -267,7 +287,7 @@ _DETAILS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "done": _place,
     "not_done": lambda d: f"{d['reason']} ({_place(d)})",
     "withdrawn": lambda d: f"was {d['was']}: {d['why']}",
-    "decided": lambda d: f"{d['decision']}: {d['cause']['text']}",
+    "decided": lambda d: f"{d['decision']}: {_cause(d['cause'])}",
     "asked": lambda d: f"{d['what']} by {d['by']}: {d['reason']}",
     "verdict": lambda d: f"{d['verdict']} by {', '.join(d['by'])}: {d['reason']}",
     "stuck": lambda d: f"{d['reason']}; {d['question']}",

@@ -48,6 +48,21 @@ _WAITING: Final[_Schema] = _list(
     _object({"reason": _TEXT, "until_s": _COUNT, "step": _or_null(_TEXT), "dir": _or_null(_TEXT)})
 )
 
+_OPEN_CLAIMS: Final[_Schema] = _list(
+    _object(
+        {
+            "step": _TEXT,
+            "chain": _TEXT,
+            "account": _TEXT,
+            "nonce": _COUNT,
+            "since_ms": _COUNT,
+            "until_s": _COUNT,
+            "burn": _or_null(_TEXT),
+            "command": _TEXT,
+        }
+    )
+)
+
 _EFFORT: Final[_Schema] = _object(
     {
         "phase": _PHASE,
@@ -114,6 +129,7 @@ _SAGA: Final[_Schema] = _object(
         "fees": _AMOUNTS,
         "verdicts": _list(_FREE),
         "waiting": _WAITING,
+        "open_claims": _OPEN_CLAIMS,
         "advice": _object(
             {
                 "standing": _list(_TEXT),
@@ -142,6 +158,7 @@ _ROW: Final[_Schema] = _object(
         "records": _COUNT,
         "attended": _FLAG,
         "waiting": _WAITING,
+        "open_claims": _OPEN_CLAIMS,
         "at_risk": _AMOUNTS,
     }
 )

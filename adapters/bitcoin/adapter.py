@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace as restated
+
 from adapters.assets import AssetFacts
 from adapters.base import (
     Attempt,
@@ -154,21 +156,32 @@ class BitcoinAdapter:
         Raises:
             Rejected: it would fail today.
         """
-        blocks = 0 if resolved.expiry is None else int(resolved.expiry["blocks"])
-        task = Task(
+        await self.preflight(self._trial_task(resolved.action))
+        return None
+
+    async def choose_coins(self, action: Mapping[str, Any], book: ClaimBook) -> tuple[str, ...]:
+        """Take coins that pay the forward effect at its highest fee; none for a consolidation.
+
+        Raises:
+            Rejected: no free final coins suffice.
+        """
+        return await self._preparer.choose(self._trial_task(action), book)
+
+    def _trial_task(self, action: Mapping[str, Any]) -> Task:
+        """Return a task that no saga has, to try an action on today's state."""
+        blocks = int(action.get("refund_after_blocks", 0))
+        return Task(
             saga="",
             step="",
             direction="forward",
             generation=1,
-            action=resolved.action,
+            action=action,
             op_id="00" * 32,
             saga_id32="00" * 32,
             deadline_s=0,
             expiry={"height": self.clock().height + blocks},
             hashlock="00" * 32,
         )
-        await self.preflight(task)
-        return None
 
     # ------------------------------------------------------------ following
 
@@ -227,7 +240,12 @@ class BitcoinAdapter:
         """Never asked: there are no sequences."""
         raise Rejected(f"{resource} is no sequence of {self._chain}")
 
-    async def fill(self, resource: str, value: int) -> Prepared:
+    async def fill(
+        self,
+        resource: str,
+        value: int,
+        former: Sequence[Attempt] = (),  # noqa: ARG002
+    ) -> Prepared:
         """Never asked: there are no sequences."""
         raise Rejected(f"{resource} {value} is no sequence of {self._chain}")
 
@@ -299,9 +317,9 @@ class BitcoinAdapter:
         if await self._nodes.agreed(result.block_hash, self._settings.confirmations):
             return seen
         if seen.found is not None:
-            return replace(seen, found=replace(seen.found, final=False))
+            return restated(seen, found=restated(seen.found, final=False))
         assert seen.consumed is not None
-        return replace(seen, consumed=replace(seen.consumed, final=False))
+        return restated(seen, consumed=restated(seen.consumed, final=False))
 
 
 def _capped(task: Task) -> Task:
@@ -310,4 +328,4 @@ def _capped(task: Task) -> Task:
         return task
     fee = dict(task.action["fee"])
     fee["max_sat_vb"] = fee["max_sat_vb"] * task.cap_pct // 100
-    return replace(task, action={**task.action, "fee": fee})
+    return restated(task, action={**task.action, "fee": fee})

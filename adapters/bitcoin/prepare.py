@@ -5,7 +5,7 @@ spends given outpoints into one output that bears the fee: undo of a transfer, r
 burn, consolidation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,17 @@ class Preparer:
         plan = await self._first(task, OpenBook())
         return plan.draft.trial()
 
+    async def choose(self, task: Task, book: ClaimBook) -> tuple[str, ...]:
+        """Take coins that pay the forward effect even at its highest fee, as outpoints."""
+        if task.action["kind"] == "consolidate":
+            return ()  # it takes what is small when its turn comes
+        account, outputs = str(task.action["from"]), declared_outputs(task)
+        rate = FeeTerms.of(task.action).max_sat_vb * 1000
+        chosen = await self.wallet.choose(
+            task, book, account, _value(outputs), self._fee(account, outputs, rate)
+        )
+        return tuple(coin.outpoint for coin in chosen.coins)
+
     # ------------------------------------------------------------ the first attempt of a claim
 
     async def _first(self, task: Task, book: ClaimBook) -> _Plan:
@@ -103,24 +114,32 @@ class Preparer:
         outputs: tuple[TxOutput, ...],
         must: Sequence[Coin] = (),
     ) -> _Plan:
-        """Plan a payment of ``outputs`` from coins of ``account``."""
-        rate = await self.fees.rate_sat_kvb(FeeTerms.of(task.action))
+        """Plan a payment of ``outputs`` from coins of ``account``, the reserved ones if any."""
+        terms = FeeTerms.of(task.action)
+        fee = self._fee(account, outputs, await self.fees.rate_sat_kvb(terms))
+        if task.coins and task.generation == 1:
+            chosen = await self.wallet.reserved(task, book, account, _value(outputs), fee)
+        else:
+            chosen = await self.wallet.choose(task, book, account, _value(outputs), fee, must)
         change_script = self.wallet.script(account)
-        sizes = [len(output.script) for output in outputs]
-
-        def vsize(inputs: int, change: bool) -> int:  # noqa: FBT001 - as `select` asks
-            return payment_vsize(inputs, [*sizes, len(change_script)] if change else sizes)
-
-        chosen = await self.wallet.choose(
-            task, book, account, sum(output.value_sat for output in outputs),
-            lambda inputs, change: fee_at(rate, vsize(inputs, change)), must,
-        )  # fmt: skip
+        cap = self._fee(account, outputs, terms.max_sat_vb * 1000)(len(chosen.coins), True)
         if chosen.change_sat:
             outputs = (*outputs, TxOutput(chosen.change_sat, change_script))
-        cap = FeeTerms.of(task.action).max_sat_vb * vsize(len(chosen.coins), True)
         return await self._planned(
             task, chosen.coins, outputs, cap_sat=cap + dust_sat(change_script)
         )
+
+    def _fee(
+        self, account: str, outputs: Sequence[TxOutput], rate_sat_kvb: int
+    ) -> Callable[[int, bool], int]:
+        """Return the fee of a payment by number of inputs and whether ``account`` takes change."""
+        sizes = [len(output.script) for output in outputs]
+        with_change = [*sizes, len(self.wallet.script(account))]
+
+        def fee_sat(inputs: int, change: bool) -> int:  # noqa: FBT001 - as `select` asks
+            return fee_at(rate_sat_kvb, payment_vsize(inputs, with_change if change else sizes))
+
+        return fee_sat
 
     async def _return(self, task: Task, book: ClaimBook) -> _Plan:
         """Plan the undo of a transfer: its own output, back to where it came from."""
@@ -260,10 +279,6 @@ class Preparer:
         )
         return _Plan(draft, cap_sat, self.wallet.facts(coins, await self.wallet.parents(coins)))
 
-    def _draft(self, task: Task, coins: Sequence[Coin], outputs: tuple[TxOutput, ...]) -> Draft:
-        version = int(task.action.get("version", 2))
-        return Draft(self.wallet.spends(coins), outputs, version=version)
-
     async def _swept(
         self,
         task: Task,
@@ -345,6 +360,10 @@ class Preparer:
                 code="policy",
             ) from error
         return facts
+
+
+def _value(outputs: Sequence[TxOutput]) -> int:
+    return sum(output.value_sat for output in outputs)
 
 
 def _no_fee(inputs: int, change: bool) -> int:  # noqa: FBT001 - as `select` asks

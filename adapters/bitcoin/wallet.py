@@ -68,6 +68,42 @@ class Wallet:
             if not lost:
                 return chosen
 
+    async def reserved(
+        self,
+        task: Task,
+        book: ClaimBook,
+        account: str,
+        target_sat: int,
+        fee_sat: Callable[[int, bool], int],
+    ) -> Selection:
+        """Take exactly the coins that the saga's first record reserved for this effect.
+
+        Raises:
+            Rejected: one of them is gone, or they do not suffice; others are not taken instead.
+        """
+        final = {coin.outpoint: coin for coin in self.final_coins(account)}
+        for outpoint in task.coins:
+            there = outpoint in final and await self.nodes.unspent(outpoint)
+            if not (there and book.take(outpoint)):
+                raise Rejected(
+                    f"coin {outpoint}, reserved for this payment since the saga started, is spent "
+                    "elsewhere or no longer final; no other is taken instead and nothing was sent",
+                    code="unfunded",
+                )
+        coins = tuple(final[outpoint] for outpoint in task.coins)
+        chosen = select(
+            (), target_sat, fee_sat=fee_sat, dust_sat=dust_sat(self.script(account)),
+            max_inputs=len(coins), must=coins,
+        )  # fmt: skip
+        if chosen is None:
+            raise Rejected(
+                f"the coins reserved for this payment hold {sum(c.value_sat for c in coins)} "
+                f"satoshi, {target_sat + fee_sat(len(coins), False)} are needed; no others are "
+                "taken beside them and nothing was sent",
+                code="unfunded",
+            )
+        return chosen
+
     async def successors(self, task: Task, book: ClaimBook) -> tuple[Coin, ...]:
         """Take an output of what killed the former generation, so that it can not return beside.
 

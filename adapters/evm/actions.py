@@ -37,6 +37,7 @@ __all__ = [
     "COIN",
     "OPERATIONS",
     "Call",
+    "brought_in",
     "call_of",
     "effect_of",
     "payer_of",
@@ -106,6 +107,14 @@ def payer_of(task: Task) -> str:
     action = task.action
     return str(action["to"] if _undoes(task) and action["kind"] == "transfer" else
                action["account"])  # fmt: skip
+
+
+def brought_in(task: Task) -> dict[str, list[str]]:
+    """Return what an intent says of value that its undo needs in another account of ours."""
+    action = task.action
+    if action["kind"] != "transfer" or task.direction != "forward":
+        return {}
+    return {"brings": [action["to"], action["asset"], action["amount"]]}
 
 
 def tombstone_of(task: Task, sender: str) -> Call:

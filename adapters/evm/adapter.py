@@ -3,8 +3,9 @@
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from adapters.assets import AssetFacts
 from adapters.base import (
@@ -140,6 +141,11 @@ class EvmAdapter:
 
     # --------------------------------------------------------------------------- blocks and keys
 
+    async def choose_coins(self, action: Mapping[str, Any], book: ClaimBook) -> tuple[str, ...]:
+        """Return nothing: accounts have amounts, which reservations hold."""
+        del action, book
+        return ()
+
     def clock(self) -> ChainClock:
         """Return height and time of the newest block read."""
         return self._follower.clock()
@@ -198,12 +204,13 @@ class EvmAdapter:
         """Return the account's next nonce by the newest block."""
         return int(await self._read("eth_getTransactionCount", (resource, "latest")), 16)
 
-    async def fill(self, resource: str, value: int) -> Prepared:
-        """Build a payment of nothing to oneself under one nonce."""
+    async def fill(self, resource: str, value: int, former: Sequence[Attempt] = ()) -> Prepared:
+        """Build a payment of nothing to oneself under one nonce; like any burn, up to the caps."""
         fee = self._settings.fee
         gas = self._settings.gas.get("burn", _FILL_GAS)
-        caps = Price(fee.max_fee_wei, fee.tip_wei)
-        return await self._builder.fill(resource, value, gas, caps, self._follower.head.height)
+        caps = Price(fee.max_fee_wei, fee.max_tip_wei)
+        since = self._follower.head.height
+        return await self._builder.fill(resource, value, gas, fee.tip_wei, caps, former, since)
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         """Give stored bytes to every node; if none takes them, see whether their payer can pay."""

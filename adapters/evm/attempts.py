@@ -7,7 +7,7 @@ from typing import Any, Final
 from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Task
 from adapters.errors import Rejected, Transient
 from adapters.evm.abi import decode, encode, hash_of
-from adapters.evm.actions import Call, call_of, payer_of, tombstone_of
+from adapters.evm.actions import Call, brought_in, call_of, payer_of, tombstone_of
 from adapters.evm.blocks import read_header
 from adapters.evm.fees import Price, beat, caps_of, opening
 from adapters.evm.nodes import Nodes
@@ -58,7 +58,7 @@ class AttemptBuilder:
         call = call_of(task)
         reads = [_allowance_read(task)] if _keeps_allowance(task) else []
         payer, base_fee_wei, rest = await self._payer(call.sender, reads)
-        facts: dict[str, Any] = {"gen": task.generation}
+        facts: dict[str, Any] = {"gen": task.generation, **brought_in(task)}
         if reads:
             facts["former_allowance"] = _allowance(rest[0])
         price = self._price(task, "effect", base_fee_wei, former)
@@ -82,11 +82,24 @@ class AttemptBuilder:
         self._check_funds(payer, call, price)
         return await self._signed(call, nonce, price, since, {"gen": task.generation})
 
-    async def fill(self, account: str, nonce: int, gas: int, caps: Price, since: int) -> Prepared:
-        """Build a payment of nothing to oneself under a nonce that no saga has claimed."""
+    async def fill(
+        self,
+        account: str,
+        nonce: int,
+        gas: int,
+        tip_wei: int,
+        caps: Price,
+        former: Sequence[Attempt],
+        since: int,
+    ) -> Prepared:
+        """Build a payment of nothing to oneself under a nonce that no saga has claimed; one that
+        pays more than ``former`` payments under it, if any.
+        """
         call = Call(account, account, 0, b"", gas)
         payer, base_fee_wei, _ = await self._payer(account, [])
-        price = opening(base_fee_wei, caps.tip_wei, caps)
+        price = opening(base_fee_wei, tip_wei, caps)
+        if former:
+            price = beat([Price.of(item.fee) for item in former], price, caps)
         self._check_funds(payer, call, price)
         return await self._signed(call, nonce, price, since, {})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coordinator import app, planning, service
+from coordinator.alarm import Notice
 from coordinator.config import Config, load_config
 from coordinator.devnet import control
 from coordinator.devnet.ledger import Line, difference, read_ledger
@@ -113,7 +114,7 @@ class DevnetFixture:
                     examined = await planning.examine(lock, adapters, others)
                     planning.require_runnable(lock, examined)
                 async with app.open_driver(
-                    config, journal, adapters, secrets, observer=_ignore, alarm=_ignore_text
+                    config, journal, adapters, secrets, observer=_ignore, alarm=_ignore_notice
                 ) as driver:
                     started = await service.start(
                         journal, adapters, lock.data, lock.digest, key=key,
@@ -179,5 +180,5 @@ def _ignore(_state: SagaState, _record: Record) -> None:
     """A test reads the records afterwards."""
 
 
-def _ignore_text(_text: str) -> None:
+def _ignore_notice(_notice: Notice) -> None:
     """The watchdog's alarm; a test has a time limit of its own."""

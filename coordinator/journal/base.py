@@ -12,12 +12,14 @@ signed bytes of attempts are data of their own, named in their intent record by 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 __all__ = ["ClaimRow", "Entry", "Journal", "Raw", "Record", "ReservationRow", "SagaRow"]
 
 
-class Entry(NamedTuple):
+class Entry(Struct, frozen=True):
     """A record to be: its kind, its data (JSON inside the canonical subset) and its time.
 
     ``at_ms`` None lets the journal use the host's clock.
@@ -37,7 +39,7 @@ class Raw:
     raw: bytes
 
 
-class Record(NamedTuple):
+class Record(Struct, frozen=True):
     """A durable line. ``position`` is dense in commit order over all streams."""
 
     position: int
@@ -110,7 +112,8 @@ class Journal(Protocol):
 
         Raises:
             Fenced: the stream has moved on; fold again.
-            ClaimTaken: a claimed nonce or coin belongs to another intent.
+            ClaimTaken: a claimed nonce or coin belongs to another intent, or a coin to reserve or
+                to claim is kept for another effect.
             KeyTaken: the idempotency key of a ``started`` record belongs to another saga.
             ReservationShort, LockTaken: what a ``started`` record sets aside is not to be had.
             JournalBroken: disk or database failed; nothing more is written by this process.
@@ -135,12 +138,14 @@ class Journal(Protocol):
         """Return every live claim on ``chain``."""
 
     def locked(self, chain: str) -> dict[str, str]:
-        """Return outpoint → open saga for the outputs that sagas brought into accounts of ours on
-        ``chain``: each is kept for the undo of the step that made it until its saga closes.
+        """Return outpoint → open saga for the coins on ``chain`` that are kept until it closes:
+        what it brought into accounts of ours for its undo, what it reserved for its payment.
         """
 
     def reservations(self, chain: str) -> list[ReservationRow]:
-        """Return what open sagas have set aside on ``chain``."""
+        """Return what open sagas have set aside on ``chain``; what they brought into accounts of
+        ours there is set aside for their undo.
+        """
 
     def last_position(self) -> int:
         """Return the position of the newest record, 0 for none."""

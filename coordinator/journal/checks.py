@@ -14,13 +14,15 @@ from coordinator.errors import ClaimTaken, JournalError, KeyTaken, LockTaken, Re
 from coordinator.journal.base import Entry, Raw
 from coordinator.journal.derive import (
     SAGA_PREFIX,
-    Change,
     attempt_of,
+    brought,
     claims_of,
     outpoint_lock,
     reserved,
+    reserved_coins,
 )
 from coordinator.journal.statements import QUERIES
+from proofs import canonical
 
 __all__ = ["Checks", "Request", "Run"]
 
@@ -29,6 +31,7 @@ Run = Callable[..., apsw.Cursor]
 
 # Statement texts are looked up once; these run for every intent.
 _CLAIM_OWNER: Final = QUERIES["claim_owner"]
+_CLAIM_TOP: Final = QUERIES["claim_top"]
 _ATTEMPT_RAW: Final = QUERIES["attempt_raw"]
 
 
@@ -48,22 +51,35 @@ class Checks:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._sums: dict[tuple[str, str, str], int] | None = None
+        #: saga → what it brought into accounts of ours; these are in the sums too.
+        self._brought: dict[str, list[tuple[tuple[str, str, str], int]]] = {}
+        #: (chain, account) → the highest nonce that is claimed, -1 for none; what lies above it is
+        #: free without asking.
+        self._tops: dict[tuple[str, str], int] = {}
 
     def forget(self) -> None:
-        """Read the sums of reservations again when next needed."""
+        """Read the sums of reservations and the highest claims again when next needed."""
         self._sums = None
+        self._tops.clear()
 
-    def count(self, change: Change) -> None:
-        """Keep the sums in step with a change that is about to be written."""
-        if self._sums is None:
+    def count(self, name: str, values: Sequence[Any]) -> None:
+        """Keep what is remembered in step with a change that is about to be written."""
+        if name == "claim_insert":
+            chain, account, value, *_ = values
+            if value > self._tops.get((chain, account), value):
+                self._tops[chain, account] = value
+        elif self._sums is None:
             return
-        name, values = change
-        if name == "reservation_insert":
+        elif name == "reservation_insert":
             _saga, chain, account, asset, amount = values
-            _add(self._sums, (str(chain), str(account), str(asset)), int(str(amount)))
+            _add(self._sums, (chain, account, asset), int(amount))
+        elif name == "brought_insert":
+            self._bring(self._sums, *values)
         elif name == "reservations_delete":
             for chain, account, asset, amount in self._run(QUERIES["reservations_of_saga"], values):
                 _add(self._sums, (chain, account, asset), -int(amount))
+            for where, brought_in in self._brought.pop(str(values[0]), ()):
+                _add(self._sums, where, -brought_in)
 
     def check(self, request: Request) -> list[Raw | None]:
         """Check every entry; return per entry the bytes to store with it.
@@ -109,6 +125,8 @@ class Checks:
                     f"{resource} is locked by saga {owner}, which is still open. Nothing was "
                     f"written and nothing was sent. Wait for 'coordinator watch {owner}' to end."
                 )
+        for _step, chain, outpoint in reserved_coins(data):
+            self._check_free(chain, outpoint)
         sums = self._reservation_sums()
         for (chain, account, asset), (amount, available) in reserved(data).items():
             before = sums.get((chain, account, asset), 0)
@@ -120,6 +138,15 @@ class Checks:
                     "was sent. Fund the account or wait for an open saga to end."
                 )
 
+    def _check_free(self, chain: str, outpoint: str) -> None:
+        """Refuse to reserve a coin that another open saga keeps, or that an intent has claimed."""
+        for query, values in (
+            ("lock_owner", (outpoint_lock(chain, outpoint),)),
+            ("claim_owner", (chain, outpoint, 0)),
+        ):
+            if self._run(QUERIES[query], values).fetchone() is not None:
+                raise ClaimTaken(chain, outpoint, 0)
+
     def _check_claims(
         self,
         stream: str,
@@ -130,20 +157,46 @@ class Checks:
         effort = (data["step"], data["dir"])
         claimed = not data["claim"]
         for claim in claims_of(data):
-            owner = self._run(_CLAIM_OWNER, claim).fetchone()
+            coin = ":" in claim[1]
+            owner = self._claim_owner(claim) if coin or not self._above_all(claim) else None
             taken = owner is not None and owner != (stream, *effort)
             if taken or wanted.setdefault(claim, effort) != effort:
                 raise ClaimTaken(*claim)
             claimed = claimed or owner is not None
-            if ":" in claim[1]:
-                self._check_kept(stream, data["dir"], claim)
+            if coin:
+                self._check_kept(stream, data, claim)
         return claimed
 
-    def _check_kept(self, stream: str, direction: str, claim: tuple[str, str, int]) -> None:
-        """Refuse a coin that an open saga keeps for its undo."""
+    def _claim_owner(self, claim: tuple[str, str, int]) -> tuple[str, str, str] | None:
+        row: tuple[str, str, str] | None = self._run(_CLAIM_OWNER, claim).fetchone()
+        return row
+
+    def _above_all(self, claim: tuple[str, str, int]) -> bool:
+        """Whether a nonce is higher than every claimed one of its account."""
+        where = claim[:2]
+        top = self._tops.get(where)
+        if top is None:
+            top = self._tops[where] = self._run(_CLAIM_TOP, where).get
+        return claim[2] > top
+
+    def _check_kept(
+        self, stream: str, data: Mapping[str, Any], claim: tuple[str, str, int]
+    ) -> None:
+        """Refuse a coin that an open saga keeps, but for its undo or what it is reserved for."""
         keeper = self._run(QUERIES["lock_owner"], (outpoint_lock(claim[0], claim[1]),)).get
-        if keeper is not None and (direction != "undo" or stream != f"{SAGA_PREFIX}{keeper}"):
+        if keeper is None:
+            return
+        own = stream == f"{SAGA_PREFIX}{keeper}"
+        if not own or (data["dir"] != "undo" and not self._is_reserved(stream, data, claim)):
             raise ClaimTaken(*claim)
+
+    def _is_reserved(
+        self, stream: str, data: Mapping[str, Any], claim: tuple[str, str, int]
+    ) -> bool:
+        """Whether the saga's first record reserves the coin for the forward effect of this step."""
+        started = canonical.parse(self._run(QUERIES["first_body"], (stream,)).get)["data"]
+        wanted = (data["step"], claim[0], claim[1])
+        return data["dir"] == "forward" and wanted in reserved_coins(started)
 
     def _check_raw(
         self, data: Mapping[str, Any], offered: dict[str, Raw], *, claimed: bool
@@ -171,7 +224,15 @@ class Checks:
             self._sums = {}
             for *where, amount in self._run(QUERIES["reservations_all"]):
                 _add(self._sums, (where[0], where[1], where[2]), int(amount))
+            self._brought = {}
+            for resource, saga in self._run(QUERIES["locks_between"], ("brought:", "brought;")):
+                self._bring(self._sums, resource, saga)
         return self._sums
+
+    def _bring(self, sums: dict[tuple[str, str, str], int], resource: Any, saga: Any) -> None:
+        where, amount = brought(resource)
+        self._brought.setdefault(saga, []).append((where, amount))
+        _add(sums, where, amount)
 
 
 def _add(sums: dict[tuple[str, str, str], int], where: tuple[str, str, str], amount: int) -> None:

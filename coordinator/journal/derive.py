@@ -5,17 +5,20 @@ rebuilding from it run the same changes, so the tables can not drift apart from 
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 __all__ = [
     "SAGA_PREFIX",
     "Change",
     "attempt_of",
+    "brought",
     "changes",
     "claims_of",
     "is_progress",
     "outpoint_lock",
     "reserved",
+    "reserved_coins",
     "still_stuck",
 ]
 
@@ -47,9 +50,8 @@ def changes(
         found.append(("saga_stuck", (0, stream[5:])))
     if kind == "intent":
         found += _claims(stream, data)
-        if data["dir"] == "forward" and data["purpose"] == "effect" and "outpoint" in data["facts"]:
-            kept = outpoint_lock(data["chain"], data["facts"]["outpoint"])
-            found.append(("lock_keep", (kept, stream[5:])))
+        if data["dir"] == "forward" and data["purpose"] == "effect":
+            found += _kept(stream[5:], data)
     elif kind in _OF_SAGA:
         found += _OF_SAGA[kind](stream[5:], data, at_ms)
     return found
@@ -84,8 +86,21 @@ def attempt_of(data: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def outpoint_lock(chain: str, outpoint: str) -> str:
-    """Return the lock that keeps an output of an open saga for its undo (DESIGN.md §3.2)."""
+    """Return the lock that keeps a coin for one open saga (DESIGN.md §3.2): an output of its own
+    for its undo, or a coin of ours for its payment.
+    """
     return f"outpoint:{chain}:{outpoint}"
+
+
+def reserved_coins(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return the (step, chain, outpoint) that a ``started`` record reserves for its payment."""
+    return [(step, chain, outpoint) for step, chain, outpoint in data.get("coins", ())]
+
+
+def brought(resource: str) -> tuple[tuple[str, str, str], int]:
+    """Return ((chain, account, asset), amount) of a lock that stands for value brought in."""
+    _, chain, _step, asset, amount, account = resource.split(":", 5)
+    return (chain, account, asset), int(amount)
 
 
 def reserved(data: Mapping[str, Any]) -> dict[tuple[str, str, str], tuple[int, int]]:
@@ -103,6 +118,7 @@ def reserved(data: Mapping[str, Any]) -> dict[tuple[str, str, str], tuple[int, i
     return sums
 
 
+@lru_cache(maxsize=1 << 12)
 def _amount(text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is not an amount in base units")
@@ -114,6 +130,22 @@ def _claims(stream: str, data: Mapping[str, Any]) -> list[Change]:
     return [("claim_insert", (*claim, stream, step, direction)) for claim in claims_of(data)]
 
 
+def _kept(saga: str, data: Mapping[str, Any]) -> list[Change]:
+    """Keep what a forward effect brings into an account of ours for its undo (DESIGN.md §3.2).
+
+    A durable intent counts as sent, so it counts from here on. Every attempt makes a coin of its
+    own; an amount is brought in once, whichever attempt of the step lands.
+    """
+    chain, facts = data["chain"], data["facts"]
+    if "outpoint" in facts:
+        return [("lock_keep", (outpoint_lock(chain, facts["outpoint"]), saga))]
+    if "brings" not in facts or data["n"] != 1:
+        return []
+    account, asset, amount = facts["brings"]
+    lock = f"brought:{chain}:{saga}/{data['step']}:{asset}:{_amount(amount)}:{account}"
+    return [("brought_insert", (lock, saga))]
+
+
 def _started(saga: str, data: Mapping[str, Any], at_ms: int) -> list[Change]:
     name, digest, key = data["plan"]["name"], data["digest"], data["key"]
     row = (saga, name, digest, key, data["deadline_s"], at_ms, data["instance"])
@@ -121,6 +153,11 @@ def _started(saga: str, data: Mapping[str, Any], at_ms: int) -> list[Change]:
     for where, (amount, _available) in reserved(data).items():
         found.append(("reservation_insert", (saga, *where, str(amount))))
     found += [("lock_insert", (resource, saga)) for resource in dict.fromkeys(data["locks"])]
+    if "coins" in data:
+        found += [
+            ("lock_insert", (outpoint_lock(chain, outpoint), saga))
+            for _step, chain, outpoint in reserved_coins(data)
+        ]
     return found
 
 

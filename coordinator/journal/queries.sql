@@ -17,6 +17,9 @@ INSERT INTO records (position, stream, sseq, kind, hash, body) VALUES (?, ?, ?, 
 SELECT position, stream, sseq, kind, hash, body FROM records
 WHERE stream = ?1 AND sseq >= ?2 ORDER BY sseq;
 
+-- name: first_body
+SELECT body FROM records WHERE stream = ? AND sseq = 1;
+
 -- name: records_from
 -- ?1 first position wanted
 SELECT position, stream, sseq, kind, hash, body FROM records WHERE position >= ?1 ORDER BY position;
@@ -53,6 +56,10 @@ ON CONFLICT DO NOTHING;
 -- name: claim_owner
 SELECT stream, step, direction FROM claims WHERE chain = ? AND resource = ? AND value = ?;
 
+-- name: claim_top
+-- ?1 chain, ?2 resource
+SELECT coalesce(max(value), -1) FROM claims WHERE chain = ?1 AND resource = ?2;
+
 -- name: claims_of_chain
 SELECT chain, resource, value, stream, step, direction FROM claims
 WHERE chain = ? ORDER BY resource, value;
@@ -85,6 +92,10 @@ SELECT resource, saga FROM locks WHERE resource >= ?1 AND resource < ?2 ORDER BY
 
 -- name: lock_keep
 INSERT INTO locks (resource, saga) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: brought_insert
+-- A lock like any other; its name says that the sums of reservations follow it.
+INSERT INTO locks (resource, saga) VALUES (?, ?);
 
 -- name: locks_delete
 DELETE FROM locks WHERE saga = ?;

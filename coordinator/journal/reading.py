@@ -13,7 +13,7 @@ from coordinator.errors import JournalError
 from coordinator.journal.base import ClaimRow, Record, ReservationRow, SagaRow
 from coordinator.journal.body import ZERO_HASH, read_record
 from coordinator.journal.database import journal_id, open_reader, reading
-from coordinator.journal.derive import attempt_of, outpoint_lock
+from coordinator.journal.derive import attempt_of, brought, outpoint_lock
 from coordinator.journal.statements import QUERIES
 
 __all__ = ["JournalReader", "check_link", "open_readonly"]
@@ -136,13 +136,20 @@ class JournalReader:
             return {resource.removeprefix(prefix): saga for resource, saga in rows}
 
     def reservations(self, chain: str) -> list[ReservationRow]:
-        """Return what open sagas have set aside on ``chain``."""
+        """Return what open sagas have set aside on ``chain``, and what they brought in there."""
+        prefix = f"brought:{chain}:"
         with reading(self.path):
-            rows = self.connection.execute(QUERIES["reservations_of_chain"], (chain,))
-            return [
+            found = [
                 ReservationRow(saga, chain, account, asset, int(amount))
-                for saga, chain, account, asset, amount in rows
+                for saga, chain, account, asset, amount in self.connection.execute(
+                    QUERIES["reservations_of_chain"], (chain,)
+                )
             ]
+            locks = self.connection.execute(QUERIES["locks_between"], (prefix, f"{prefix[:-1]};"))
+            for resource, saga in locks:
+                where, amount = brought(resource)
+                found.append(ReservationRow(saga, *where, amount))
+        return found
 
     def tail(self, after: int) -> list[tuple[int, str, int]]:
         """Return (position, stream, seq) of records past position ``after``, oldest first."""

@@ -22,8 +22,10 @@ __all__ = ["Request", "Writer"]
 _HEADS_KEPT: Final = 50_000
 #: Records whose bytes must not leave before the second place knows of them (R12).
 _WITNESSED: Final = frozenset({"intent", "reveal"})
-#: Changes that the sums of reservations must follow.
-_MOVES_RESERVATIONS: Final = frozenset({"reservation_insert", "reservations_delete"})
+#: Changes that what the checks remember must follow.
+_COUNTED: Final = frozenset(
+    {"claim_insert", "reservation_insert", "brought_insert", "reservations_delete"}
+)
 
 
 class _Head(NamedTuple):
@@ -113,13 +115,14 @@ class Writer:
             )
         try:
             fresh = self._checks.check(request)
-            records, derived, head = self._chain(request, head)
+            records, digests, derived, head = self._chain(request, head)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise JournalError(
                 f"an entry for {request.stream} is malformed ({type(error).__name__}: {error}); "
                 "nothing was written and nothing of this was sent"
             ) from error
-        self._write(records, derived, fresh)
+        self._write(records, digests, fresh)
+        self._change(derived)
         if len(self._heads) >= _HEADS_KEPT:
             self._heads.clear()
         self._heads[request.stream] = head
@@ -137,47 +140,57 @@ class Writer:
             head = _NO_RECORD if row is None else _Head(row[0], row[1].hex(), bool(row[2]))
         return head
 
-    def _chain(self, request: Request, head: _Head) -> tuple[list[Record], list[Change], _Head]:
-        """Number, link and hash the entries; return records, all they change, and the new head."""
+    def _chain(
+        self, request: Request, head: _Head
+    ) -> tuple[list[Record], list[bytes], list[Change], _Head]:
+        """Number, link and hash the entries.
+
+        Returns records, their hashes as bytes, all that they change, and the stream's new head.
+        """
         seq, prev, stuck = head
-        stream, position = request.stream, self._position
+        stream, position, now_ms = request.stream, self._position, self._at_ms
         records: list[Record] = []
+        digests: list[bytes] = []
         derived: list[Change] = []
         for entry, data in zip(request.entries, request.data, strict=True):
             seq += 1
             position += 1
             kind = entry.kind
             # The caller's own time, so that its fold and a later one from the journal agree.
-            at_ms = self._at_ms if entry.at_ms is None else entry.at_ms
+            at_ms = now_ms if entry.at_ms is None else entry.at_ms
             body = encode_body(stream, seq, kind, at_ms, prev, data)
             if len(body) > MAX_BODY:
                 raise JournalError(
                     f"a {kind} record for {stream} has {len(body)} bytes, the limit is {MAX_BODY}; "
                     "nothing was written"
                 )
-            digest = hashlib.sha256(body).hexdigest()
+            digest = hashlib.sha256(body).digest()
+            digests.append(digest)
+            name = digest.hex()
             records.append(
-                Record(position, stream, seq, kind, VERSION, at_ms, entry.data, prev, digest, body)
+                Record(position, stream, seq, kind, VERSION, at_ms, entry.data, prev, name, body)
             )
             derived += changes(stream, kind, entry.data, at_ms, stuck=stuck)
-            stuck = still_stuck(kind, entry.data, stuck=stuck)
-            prev = digest
-        return records, derived, _Head(seq, prev, stuck)
+            if stuck or kind == "stuck":
+                stuck = still_stuck(kind, entry.data, stuck=stuck)
+            prev = name
+        return records, digests, derived, _Head(seq, prev, stuck)
 
-    def _write(self, records: list[Record], derived: list[Change], fresh: list[Raw | None]) -> None:
+    def _write(self, records: list[Record], digests: list[bytes], fresh: list[Raw | None]) -> None:
         run = self._run
-        for record, raw in zip(records, fresh, strict=True):
-            digest = bytes.fromhex(record.hash)
+        for record, digest, raw in zip(records, digests, fresh, strict=True):
             position, kind = record.position, record.kind
             run(_RECORD_INSERT, (position, record.stream, record.seq, kind, digest, record.body))
             if raw is not None:
                 run(_ATTEMPT_INSERT, (position, raw.tx_id, raw.raw))
             if kind in _WITNESSED:
                 self.witnessed = True
-        for change in derived:
-            name, values = change
-            if name in _MOVES_RESERVATIONS:
-                self._checks.count(change)
-            run(QUERIES[name], values)
         self._position = position
         self.last = (position, digest)
+
+    def _change(self, derived: list[Change]) -> None:
+        run = self._run
+        for name, values in derived:
+            if name in _COUNTED:
+                self._checks.count(name, values)
+            run(QUERIES[name], values)

@@ -17,7 +17,6 @@ from coordinator.saga.decide import decide, has_open_claims
 from coordinator.saga.fold import IllegalRecord, apply, fold
 from coordinator.saga.judge import judge
 from coordinator.saga.state import (
-    AttemptRef,
     Effort,
     SagaState,
     Step,
@@ -28,7 +27,6 @@ from coordinator.saga.state import (
 __all__ = [
     "Act",
     "Append",
-    "AttemptRef",
     "Command",
     "Decision",
     "Deliver",

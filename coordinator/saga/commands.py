@@ -1,7 +1,8 @@
 """What a decision consists of: commands to carry out now, and waits."""
 
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from adapters.base import ChainClock
 from coordinator.journal.base import Entry
@@ -10,7 +11,7 @@ from coordinator.saga.state import Direction, Step
 __all__ = ["Act", "Append", "Command", "Decision", "Deliver", "Draft", "Now", "Send", "Wait"]
 
 
-class Now(NamedTuple):
+class Now(Struct, frozen=True):
     """The time: the host's, and each chain's own (absent while a chain was never reached)."""
 
     host_ms: int
@@ -22,13 +23,13 @@ class Now(NamedTuple):
         return self.host_ms // 1000
 
 
-class Append(NamedTuple):
+class Append(Struct, frozen=True):
     """Write these records together."""
 
     entries: tuple[Entry, ...]
 
 
-class Act(NamedTuple):
+class Act(Struct, frozen=True):
     """Prepare an attempt, make it durable, send it. ``kill`` stands for burn or tombstone."""
 
     step: Step
@@ -36,7 +37,7 @@ class Act(NamedTuple):
     kill: bool = False
 
 
-class Send(NamedTuple):
+class Send(Struct, frozen=True):
     """Send stored bytes again, if due: what makes the effect, or (``kill``) what ends it."""
 
     step: Step
@@ -44,13 +45,13 @@ class Send(NamedTuple):
     kill: bool = False
 
 
-class Deliver(NamedTuple):
+class Deliver(Struct, frozen=True):
     """Put the preimage on the plan's channel again; the reveal intent is durable."""
 
     step: Step
 
 
-class Wait(NamedTuple):
+class Wait(Struct, frozen=True):
     """Why nothing else can be done, until when that is expected, and what ends it."""
 
     reason: str
@@ -71,7 +72,7 @@ class Wait(NamedTuple):
 Command = Append | Act | Send | Deliver
 
 
-class Decision(NamedTuple):
+class Decision(Struct, frozen=True):
     """Commands to carry out now (they do not wait for each other), and what is waited for."""
 
     commands: tuple[Command, ...] = ()

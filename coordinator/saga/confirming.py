@@ -34,7 +34,7 @@ def _await_redeem(state: SagaState, step: Step, now: Now, plan: Draft) -> None:
     """The preimage is out; the payee acts, and we never refund by ourselves."""
     effort = state.effort(step.id, "confirm")
     if effort.phase == "included":
-        plan.waits.append(finality(state, step, "confirm", effort))
+        plan.waits.append(finality(step, "confirm", effort))
         return
     plan.commands.append(Deliver(step))
     plan.waits.append(_redeem_wait(step, effort, now))

@@ -3,17 +3,20 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from adapters.base import Attempt
 from coordinator.journal.base import Record
 from coordinator.journal.derive import is_progress
-from coordinator.saga.state import AttemptRef, Effort, SagaState, Step
+from coordinator.saga.state import Effort, SagaState, Step
 from coordinator.saga.table import INTENTS, LIVE, PHASES, SAGA
 
 __all__ = ["IllegalRecord", "apply", "fold"]
 
 
-#: Plan digest → the plan and its steps, for plans folded lately: ten thousand open sagas of one
+#: The plan, its steps, and these by their names.
+_Course = tuple[Mapping[str, Any], tuple[Step, ...], Mapping[str, Step]]
+#: Plan digest → what follows from the plan, for plans folded lately: ten thousand open sagas of one
 #: plan are folded in the memory of one. Only a plan that is equal is shared.
-_COURSES: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {}
+_COURSES: Final[dict[str, _Course]] = {}
 _COURSES_KEPT: Final = 256
 
 
@@ -60,7 +63,7 @@ def apply(state: SagaState | None, record: Record) -> SagaState:
 
 def _started(record: Record) -> SagaState:
     data = record.data
-    plan, steps = _course(data["digest"], data["plan"])
+    plan, steps, by_name = _course(data["digest"], data["plan"])
     return SagaState(
         saga=data["saga"],
         plan=plan,
@@ -71,20 +74,30 @@ def _started(record: Record) -> SagaState:
         expiries=data["expiries"],
         clocks=data["clocks"],
         started_ms=record.at_ms,
+        by_name=by_name,
         chains=tuple(sorted({step.chain for step in steps})),
         pivot=next((step for step in steps if step.pivot), None),
         seq=record.seq,
         updated_ms=record.at_ms,
+        coins=_coins(data["coins"]) if "coins" in data else {},
     )
 
 
-def _course(digest: str, plan: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Step, ...]]:
+def _coins(rows: Iterable[tuple[str, str, str]]) -> dict[str, tuple[str, ...]]:
+    coins: dict[str, tuple[str, ...]] = {}
+    for step, _chain, outpoint in rows:
+        coins[step] = (*coins.get(step, ()), outpoint)
+    return coins
+
+
+def _course(digest: str, plan: Mapping[str, Any]) -> _Course:
     """Return the plan and its steps; sagas of equal plans share one copy of both."""
     known = _COURSES.get(digest)
     if known is None or (known[0] is not plan and known[0] != plan):
         if len(_COURSES) >= _COURSES_KEPT:
             _COURSES.clear()
-        known = _COURSES[digest] = (plan, _steps(plan))
+        steps = _steps(plan)
+        known = _COURSES[digest] = (plan, steps, {step.id: step for step in steps})
     return known
 
 
@@ -109,6 +122,8 @@ def _steps(plan: Mapping[str, Any]) -> tuple[Step, ...]:
             text=raw["text"],
             confirm_text=raw["confirm_text"],
             undo_text=raw["undo_text"],
+            finality_blocks=int(plan["chains"][raw["chain"]]["finality_blocks"]),
+            slow_ms=int(plan["chains"][raw["chain"]]["block_time_ms"]["slow"]),
         )
         for index, raw in enumerate(plan["steps"])
     )
@@ -174,14 +189,14 @@ def _intent(state: SagaState, record: Record) -> None:
     effort.generation = data["gen"]
     effort.attempts = (
         *before.attempts,
-        AttemptRef(
-            tx_id=data["tx"],
-            purpose=purpose,
-            generation=data["gen"],
-            claim=tuple((resource, value) for resource, value in data["claim"]),
-            since=data["since"],
-            fee=data["fee"],
-            facts=data["facts"],
+        Attempt(
+            data["tx"],
+            purpose,
+            tuple([(resource, value) for resource, value in data["claim"]]),
+            data["since"],
+            data["fee"],
+            data["facts"],
+            data["gen"],
         ),
     )
     effort.until_s = data["until_s"]

@@ -42,7 +42,7 @@ def running(state: SagaState, now: Now) -> Decision:
             plan.waits.append(inclusion(step, "forward", effort))
             return plan.done()
         if effort.phase == "included":
-            plan.waits.append(finality(state, step, "forward", effort))
+            plan.waits.append(finality(step, "forward", effort))
             if step.wait_final:
                 return plan.done()
     if plan.waits:
@@ -58,7 +58,7 @@ def _start(state: SagaState, step: Step, now: Now, plan: Draft) -> None:
     if step.pivot:
         if plan.waits:  # something before it is included and not yet final
             return
-        short = short_margin(state, now, extra_ms=settling_ms(state, step))
+        short = short_margin(state, now, extra_ms=settling_ms(step))
         if short is not None:
             plan.commands.append(decided("rollback", short))
             return
@@ -78,7 +78,7 @@ def _after_pivot(state: SagaState, pivot: Step, now: Now) -> Decision:
         return Decision((decided("rollback", why or _failure(state) or failed),))
     plan = Draft()
     if effort.phase == "included":
-        plan.waits.append(finality(state, pivot, "forward", effort))
+        plan.waits.append(finality(pivot, "forward", effort))
         return plan.done()
     wants_back = (
         _request(state) or _lateness(state, now) or state.verdict("burn", pivot.id)
@@ -116,7 +116,9 @@ def _commit(state: SagaState, now: Now, *, margins: bool = True) -> Decision:
 
 def _failure(state: SagaState) -> dict[str, Any] | None:
     for step in state.steps:
-        effort = state.effort(step.id, "forward")
+        effort = state.efforts.get((step.id, "forward"))
+        if effort is None:
+            continue
         if effort.phase == "not_done":
             kind = "refused" if not effort.attempts else "failed"
             return {"kind": kind, "step": step.id, "text": effort.reason or "not done"}
@@ -133,13 +135,11 @@ def _request(state: SagaState) -> dict[str, Any] | None:
 
 def _lateness(state: SagaState, now: Now) -> dict[str, Any] | None:
     """Going forward stops as soon as any one clock is past the deadline."""
-    late = [
-        f"{chain}'s"
-        for chain in state.chains
-        if chain in now.chains and now.chains[chain].time_s > state.deadline_s
-    ]
-    if now.host_s > state.deadline_s:
-        late.insert(0, "the host's")
+    deadline_s, clocks = state.deadline_s, now.chains
+    late = ["the host's"] if now.host_s > deadline_s else []
+    for chain in state.chains:  # no comprehension: this runs before every step of every saga
+        if chain in clocks and clocks[chain].time_s > deadline_s:
+            late += (f"{chain}'s",)
     if not late:
         return None
     return {"kind": "deadline", "text": f"deadline passed by {' and '.join(late)} clock"}

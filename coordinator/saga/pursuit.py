@@ -15,7 +15,7 @@ def pursue(state: SagaState, step: Step, direction: Direction, now: Now, plan: D
     """Bring confirm, undo or a repaired forward to ``done``, with as many tries as it takes."""
     effort = state.effort(step.id, direction)
     if effort.phase == "included":
-        plan.waits.append(finality(state, step, direction, effort))
+        plan.waits.append(finality(step, direction, effort))
     elif effort.phase == "unknown" and effort.attempts:
         plan.commands.append(send(state, step, direction))
         plan.waits.append(inclusion(step, direction, effort))

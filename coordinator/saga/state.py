@@ -5,14 +5,16 @@ States are never changed in place: a fold returns a new one that shares what did
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Literal
+from json.encoder import encode_basestring as _quote
+from typing import Any
 
-from proofs import canonical
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+from adapters.base import Attempt, Direction
 
 __all__ = [
-    "AttemptRef",
     "Direction",
     "Effort",
     "SagaState",
@@ -22,11 +24,7 @@ __all__ = [
 ]
 
 
-Direction = Literal["forward", "confirm", "undo"]
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What the plan fixed for one step; see ``started`` in coordinator/README.md."""
 
     id: str
@@ -47,6 +45,9 @@ class Step:
     text: str
     confirm_text: str
     undo_text: str
+    #: of its chain: blocks until an effect is final, and the longest time between two.
+    finality_blocks: int
+    slow_ms: int
 
     @property
     def forward(self) -> bool:
@@ -59,26 +60,12 @@ class Step:
         return self.effect_class == "pivot"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRef:
-    """An intent as the fold keeps it; its bytes are in the journal under ``tx_id``."""
-
-    tx_id: str
-    purpose: str
-    generation: int
-    claim: tuple[tuple[str, int], ...]
-    since: int
-    fee: Mapping[str, Any]
-    facts: Mapping[str, Any]
-
-
-@dataclass
-class Effort:
+class Effort(Struct):
     """One step in one direction."""
 
     phase: str = "idle"
     generation: int = 1
-    attempts: tuple[AttemptRef, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     #: SHA-256 of the hold's preimage, from the forward intent.
     hashlock: str | None = None
     revealed: bool = False
@@ -105,9 +92,7 @@ class Effort:
 
     def copied(self) -> "Effort":
         """Return a new effort that shares every part with this one; for the fold alone."""
-        new = object.__new__(Effort)
-        new.__dict__.update(self.__dict__)
-        return new
+        return replace(self)
 
     def has(self, purpose: str) -> bool:
         """Whether the present generation holds an attempt of ``purpose``."""
@@ -120,8 +105,7 @@ class Effort:
 _IDLE = Effort()
 
 
-@dataclass
-class SagaState:
+class SagaState(Struct):
     """The fold of a saga's stream."""
 
     saga: str
@@ -133,6 +117,7 @@ class SagaState:
     expiries: Mapping[str, Mapping[str, int]]
     clocks: Mapping[str, Mapping[str, int]]
     started_ms: int
+    by_name: Mapping[str, Step]
     #: chains that its steps run on, sorted.
     chains: tuple[str, ...] = ()
     #: the plan's point of no return, if it has one.
@@ -147,6 +132,8 @@ class SagaState:
     cause: Mapping[str, Any] | None = None
     verdicts: tuple[Mapping[str, Any], ...] = ()
     fees: Mapping[str, int] = field(default_factory=dict)
+    #: step → outpoints that the first record reserved for its forward effect.
+    coins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def effort(self, step: str, direction: str) -> Effort:
         """Return the effort, an idle one if it has no record yet."""
@@ -154,10 +141,7 @@ class SagaState:
 
     def step(self, name: str) -> Step:
         """Return the step called ``name``; KeyError if the plan has none."""
-        for step in self.steps:
-            if step.id == name:
-                return step
-        raise KeyError(name)
+        return self.by_name[name]
 
     @property
     def name(self) -> str:
@@ -174,9 +158,7 @@ class SagaState:
 
     def copied(self) -> "SagaState":
         """Return a new state that shares every part with this one; for the fold alone."""
-        new = object.__new__(SagaState)
-        new.__dict__.update(self.__dict__)
-        return new
+        return replace(self)
 
     def cap_raised(self, step: str, direction: str) -> bool:
         """Whether an operator raised the step's fee cap after its newest attempt."""
@@ -194,7 +176,8 @@ class SagaState:
 @lru_cache(maxsize=1 << 14)
 def operation_id(saga: str, step: str) -> str:
     """The 32 bytes (hex) that name a step on chain, in every direction and generation."""
-    return canonical.digest({"op": 1, "saga": saga, "step": step})
+    name = f'{{"op":1,"saga":{_quote(saga)},"step":{_quote(step)}}}'  # canonical JSON
+    return hashlib.sha256(name.encode()).hexdigest()
 
 
 @lru_cache(maxsize=1 << 12)

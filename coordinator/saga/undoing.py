@@ -43,7 +43,7 @@ def _settle_forward(state: SagaState, step: Step, plan: Draft, *, only_kill: boo
     """Bring a forward effort whose outcome is open to one."""
     effort = state.effort(step.id, "forward")
     if effort.phase == "included" and not only_kill:
-        plan.waits.append(finality(state, step, "forward", effort))
+        plan.waits.append(finality(step, "forward", effort))
     if effort.phase != "unknown":
         return
     if state.effort(step.id, "undo").phase in ("unknown", "included", "done"):

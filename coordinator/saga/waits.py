@@ -57,10 +57,9 @@ def _left_ms(state: SagaState, step: Step, expiry: Mapping[str, int], now: Now) 
     return (expiry["time"] - max(now.host_s, time_s)) * 1000
 
 
-def settling_ms(state: SagaState, step: Step) -> int:
+def settling_ms(step: Step) -> int:
     """The time that an effect of ``step`` can take from its intent until it is final."""
-    slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
-    return (_finality_blocks(state, step.chain) + 1) * slow_ms
+    return (step.finality_blocks + 1) * step.slow_ms
 
 
 def expiry_s(state: SagaState, step: Step, now: Now, *, share: int) -> int:
@@ -83,14 +82,13 @@ def not_yet_refundable(state: SagaState, step: Step, now: Now) -> Wait | None:
     ):
         return None
     start = state.clocks[step.chain]
-    slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
     if "height" in expiry:
         blocks = expiry["height"] - start["height"]
-        until_s = state.started_ms // 1000 + blocks * slow_ms // 1000 + 60
+        until_s = state.started_ms // 1000 + blocks * step.slow_ms // 1000 + 60
         reason = f"its refund opens at height {expiry['height']}"
         return Wait(reason, until_s, step.id, "undo", step.chain, expiry["height"])
     reason = f"its refund opens at time {expiry['time']} of the chain"
-    until_s = expiry["time"] + 10 * slow_ms // 1000 + 60
+    until_s = expiry["time"] + 10 * step.slow_ms // 1000 + 60
     # Chain time moves only with blocks: look at each.
     height = (clock.height if clock else start["height"]) + 1
     return Wait(reason, until_s, step.id, "undo", step.chain, height)
@@ -101,9 +99,9 @@ def inclusion(step: Step, direction: Direction, effort: Effort) -> Wait:
     return Wait(f"{direction} in a block of {step.chain}", effort.until_s, step.id, direction)
 
 
-def finality(state: SagaState, step: Step, direction: Direction, effort: Effort) -> Wait:
+def finality(step: Step, direction: Direction, effort: Effort) -> Wait:
     """Wait until the effect's block is final."""
-    height = effort.height + _finality_blocks(state, step.chain) - 1
+    height = effort.height + step.finality_blocks - 1
     return Wait(
         f"{direction} final on {step.chain} at height {height}",
         effort.until_s,
@@ -114,20 +112,14 @@ def finality(state: SagaState, step: Step, direction: Direction, effort: Effort)
     )
 
 
-def _finality_blocks(state: SagaState, chain: str) -> int:
-    return int(state.plan["chains"][chain]["finality_blocks"])
-
-
-def _block_eta_s(state: SagaState, chain: str, height: int, effort: Effort) -> int:
-    slow_ms = int(state.plan["chains"][chain]["block_time_ms"]["slow"])
-    return effort.updated_ms // 1000 + (height - effort.height) * slow_ms // 1000 + 60
+def _block_eta_s(step: Step, height: int, effort: Effort) -> int:
+    return effort.updated_ms // 1000 + (height - effort.height) * step.slow_ms // 1000 + 60
 
 
 def patience_s(state: SagaState, step: Step, now: Now) -> int:
     """How long preparing may take before somebody is told: a minute, or ten slow blocks."""
-    slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
     since_s = (state.updated_ms or now.host_ms) // 1000
-    return since_s + min(max(60, slow_ms // 100), 600)
+    return since_s + min(max(60, step.slow_ms // 100), 600)
 
 
 def regeneration(state: SagaState, step: Step, direction: Direction, now: Now) -> Wait | None:
@@ -139,8 +131,7 @@ def regeneration(state: SagaState, step: Step, direction: Direction, now: Now) -
     effort = state.effort(step.id, direction)
     if effort.generation > 1:
         failed_s = effort.updated_ms // 1000
-        slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
-        pause_s = max(_RETRY_S_MIN, 4 * slow_ms // 1000) << min(effort.generation - 2, 10)
+        pause_s = max(_RETRY_S_MIN, 4 * step.slow_ms // 1000) << min(effort.generation - 2, 10)
         again_s = failed_s + min(pause_s, _RETRY_S_MAX)
         if now.host_s < again_s:
             return Wait(
@@ -152,13 +143,13 @@ def regeneration(state: SagaState, step: Step, direction: Direction, now: Now) -
             )
     if step.unique_by != "claim":
         return None
-    height = effort.height + REGENERATION_FINALITIES * _finality_blocks(state, step.chain)
+    height = effort.height + REGENERATION_FINALITIES * step.finality_blocks
     clock = now.chains.get(step.chain)
     if clock is not None and clock.height >= height:
         return None
     return Wait(
         f"a new {direction} until what ended the former one is buried",
-        _block_eta_s(state, step.chain, height, effort),
+        _block_eta_s(step, height, effort),
         step.id,
         direction,
         step.chain,

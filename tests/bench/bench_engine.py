@@ -111,7 +111,7 @@ def leave_sagas(folder: Path, sagas: int) -> None:
     async def leave() -> None:
         engine = Engine(folder, rich=sagas, confirmations=_NEVER)
         await engine.leave_open(sagas, AT_ONCE)
-        (folder / _CHAINS).write_bytes(pickle.dumps(engine.chains))
+        (folder / _CHAINS).write_bytes(pickle.dumps(engine.adapters))
 
     asyncio.run(leave())
 
@@ -156,6 +156,7 @@ def _round(folder: Path, sagas: int, kind: str) -> dict[str, Any]:
     storage_s = storage_only(folder / "storage", statements)
     end = {"ok": "committed", "fail": "rolled_back"}[kind]
     assert ran.ends == {end: sagas}, ran.ends
+    assert ran.moved == {"ok": 3 * sagas, "fail": 0}[kind], ran.moved
     return {
         "rate": ran.per_second,
         "storage_rate": sagas / storage_s,
@@ -203,7 +204,7 @@ def _resume(folder: Path, sagas: int) -> dict[str, float]:
 
 
 async def _reopen(folder: Path) -> dict[str, float]:
-    engine = Engine(folder, chains=pickle.loads((folder / _CHAINS).read_bytes()))
+    engine = Engine(folder, adapters=pickle.loads((folder / _CHAINS).read_bytes()))
     before_mb = _memory_mb()
     begin_s = time.perf_counter()
     await engine.take_all()

@@ -1,6 +1,6 @@
 """The real engine and the real journal on simulated chains that mine at once.
 
-Only the chains are simulated; they cost time too, and what they cost is measured beside it.
+Only the chains are simulated, and as little of them as the plan needs: what they cost counts too.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from coordinator.service import start
 from coordinator.signers.secret import Secret
 from coordinator.watchdog import Watchdog
 from proofs import canonical
-from tests.sim.adapter import SimAdapter
+from tests.bench.instant import InstantAdapter
 from tests.sim.chain import SimChain, SimClock
-from tests.sim.plans import ASSETS, build_chains, lock_of
+from tests.sim.plans import build_chains, lock_of
 
 __all__ = ["Engine", "Ran"]
 
@@ -44,6 +44,8 @@ class Ran:
     commits: int
     #: how each saga ended → how many did.
     ends: dict[str, int]
+    #: what the plans' target has more than before, in how many amounts of one step.
+    moved: int
 
     @property
     def per_second(self) -> float:
@@ -51,12 +53,15 @@ class Ran:
         return self.sagas / self.seconds
 
 
+_AMOUNT: Final = 100_000
+
+
 def _transfer(name: str, chain: str) -> StepSpec:
-    amount = {"asset": "ALZ", "value": "0.0000000000001"}
+    amount = {"asset": "ALZ", "value": f"0.{_AMOUNT:018d}"}
     return StepSpec(name, chain, "transfer", {"amount": amount, "from": "ops", "to": "store"})
 
 
-#: Three plain steps. On accounts: a simulated wallet walks all of its coins for each payment.
+#: Three plain steps.
 _STEPS: Final = (
     _transfer("one", "poly"),
     _transfer("two", "poly"),
@@ -74,6 +79,15 @@ class _Clock(HostClock):
         """Unix time in milliseconds."""
         now_ms = self._chains.now_ms = time.time_ns() // 1_000_000
         return now_ms
+
+
+def _adapters(clock: SimClock, confirmations: int, sagas: int) -> dict[str, InstantAdapter]:
+    """Return two account chains."""
+    chains = build_chains(clock, confirmations=confirmations)
+    adapters = {name: InstantAdapter(chains[name]) for name in ("poly", "eth")}
+    for name in adapters:
+        _fund(chains[name], sagas)
+    return adapters
 
 
 def _fund(chain: SimChain, sagas: int) -> None:
@@ -101,7 +115,7 @@ class Engine:
         folder: where the journal and, in another folder of it, its second place are put.
         rich: for how many more sagas our accounts are funded.
         confirmations: the depth that is final.
-        chains: go on with these, as a later process would.
+        adapters: go on with the chains behind these, as a later process would.
     """
 
     def __init__(
@@ -110,16 +124,13 @@ class Engine:
         *,
         rich: int = 0,
         confirmations: int = 1,
-        chains: dict[str, SimChain] | None = None,
+        adapters: dict[str, InstantAdapter] | None = None,
     ) -> None:
         self.folder = folder
         clock = SimClock()
         self.clock = _Clock(clock)
         self.clock.now_ms()
-        self.chains = chains or build_chains(clock, confirmations=confirmations, instant=True)
-        for chain in (self.chains["poly"], self.chains["eth"]):
-            _fund(chain, rich)
-        self.adapters = {name: SimAdapter(chain, ASSETS) for name, chain in self.chains.items()}
+        self.adapters = adapters or _adapters(clock, confirmations, rich)
         self.path = folder / "journal" / "journal.db"
         witness = folder / "second" / "witness"
         if not self.path.exists():
@@ -206,7 +217,7 @@ class Engine:
 
     def fail_third(self) -> None:
         """Let the third step of every saga revert in its block."""
-        self.chains["eth"].trouble.reverting.add("transfer")
+        self.adapters["eth"].fails = True
 
     async def leave_open(self, sagas: int, at_once: int) -> None:
         """Start ``sagas`` and leave when each waits for the height that makes its steps final."""
@@ -245,13 +256,20 @@ class Engine:
         """Run ``sagas``, ``at_once`` at any time: each starter starts its next when one ends."""
         lock = await self.begin()
         before, commits = self.journal.last_position(), self.commits
+        had = await self._has()
         begin_s = time.perf_counter()
         ends = await self._start_all(lock, sagas, at_once)
         seconds = time.perf_counter() - begin_s
         records = self.journal.last_position() - before
         commits = self.commits - commits
         await self.end()
-        return Ran(sagas, seconds, records, commits, ends)
+        moved, rest = divmod(await self._has() - had, _AMOUNT)
+        assert rest == 0
+        return Ran(sagas, seconds, records, commits, ends, moved)
+
+    async def _has(self) -> int:
+        """Return what the plans' target has on all chains."""
+        return sum([await one.balance("store", "ALZ") for one in self.adapters.values()])
 
     async def _start_all(self, lock: dict[str, Any], sagas: int, at_once: int) -> dict[str, int]:
         digest = canonical.digest(lock)

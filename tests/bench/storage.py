@@ -7,7 +7,8 @@ from typing import Any
 
 import apsw
 
-from coordinator.journal.statements import SCHEMA
+from coordinator.journal.statements import QUERIES, SCHEMA
+from coordinator.journal.witness import Witness
 
 __all__ = ["Statement", "storage_only", "traced"]
 
@@ -34,18 +35,38 @@ def _tracer(statements: list[Statement]) -> Callable[[apsw.Cursor, str, Any], bo
 def storage_only(folder: Path, statements: list[Statement]) -> float:
     """Write the same rows in the same commits and return the seconds it took.
 
-    Nothing else: no chain, no decision, no encoding, hashing or checking, no second place, nobody
-    who waits for an answer.
+    The second place is storage too: what the journal writes there, once for each commit that holds
+    an intent, is written here. Nothing else: no chain, no decision, no encoding, hashing or
+    checking, nobody who waits for an answer.
     """
     folder.mkdir(parents=True)
+    writes = [(text, values, _mark(text, values)) for text, values in statements]
+    journal_id = "0" * 32
+    Witness.create(folder / "second" / "witness", journal_id)
+    witness = Witness.open(folder / "second" / "witness", journal_id)
     target = apsw.Connection(str(folder / "rows.db"))
     target.execute("PRAGMA journal_mode = WAL")
     target.execute("PRAGMA synchronous = FULL")
     target.execute(SCHEMA)
     run = target.cursor().execute
+    last, witnessed = (0, b""), False
     begin_s = time.perf_counter()
-    for text, values in statements:
+    for text, values, mark in writes:
         run(text, values)
+        if mark is not None:
+            last, witnessed = mark[:2], witnessed or mark[2]
+        elif witnessed and text == "COMMIT":
+            witness.write(*last)
+            witnessed = False
     seconds = time.perf_counter() - begin_s
     target.close()
+    witness.close()
     return seconds
+
+
+def _mark(text: str, values: Any) -> tuple[int, bytes, bool] | None:
+    """Return (position, hash, whether the second place must know) of a record."""
+    if text != QUERIES["record_insert"]:
+        return None
+    position, _stream, _seq, kind, digest, _body = values
+    return position, digest, kind in {"intent", "reveal"}

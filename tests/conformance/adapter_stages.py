@@ -5,12 +5,14 @@ A stage knows its own chain's words (accounts, how to mine, how to reorganise); 
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from adapters.base import (
     Adapter,
@@ -157,12 +159,12 @@ class Stage:
             )
         )
 
-    def scope(self) -> Scope:
-        return self.claims.scope()
+    def scope(self, coins: Collection[str] = ()) -> Scope:
+        return self.claims.scope(coins=coins)
 
     async def prepare(self, effort: Effort, purpose: Purpose = "effect") -> Prepared:
         """Prepare and keep, as if its intent were durable; nothing is sent."""
-        scope = self.scope()
+        scope = self.scope(effort.task.coins)
         prepared = await self.adapter.prepare(effort.task, purpose, scope, effort.attempts)
         scope.keep(prepared.claim)
         effort.prepared.append(prepared)

@@ -21,8 +21,9 @@ def started(
     reservations: Sequence[tuple[str, str, str, int, int]] = (),
     locks: Sequence[str] = (),
     plan: Mapping[str, Any] = PLAN,
+    coins: Sequence[tuple[str, str, str]] = (),
 ) -> Entry:
-    data = {
+    data: dict[str, Any] = {
         "saga": saga,
         "key": f"key of {saga}" if key is None else key,
         "digest": canonical.digest(plan),
@@ -34,6 +35,8 @@ def started(
         "locks": list(locks),
         "instance": "first",
     }
+    if coins:
+        data["coins"] = [list(coin) for coin in coins]
     return Entry("started", data)
 
 
@@ -45,14 +48,15 @@ def intent(
     direction: str = "forward",
     chain: str = "polygon",
     raw: bytes | None = None,
-    facts: Mapping[str, str] | None = None,
+    facts: Mapping[str, Any] | None = None,
+    number: int = 1,
 ) -> tuple[Entry, Raw]:
     raw = f"signed bytes of {tx}".encode() if raw is None else raw
     data = {
         "step": step,
         "dir": direction,
         "gen": 1,
-        "n": 1,
+        "n": number,
         "purpose": "effect",
         "tx": tx,
         "bytes": hashlib.sha256(raw).hexdigest(),

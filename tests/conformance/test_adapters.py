@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from adapters.base import Attempt
 from adapters.errors import Rejected
 from proofs import canonical
 from tests.conformance.adapter_stages import (
@@ -179,6 +181,107 @@ def test_a_hole_in_a_sequence_can_be_filled_so_that_later_values_land(play: Play
         assert (await stage.found(later)).final
         assert (await stage.consumed(lost)).tx_id == filler.tx_id
         assert await stage.adapter.unused(hole[0]) == hole[1] + 2
+
+    play(story)
+
+
+def test_a_fill_is_replaced_under_its_claim_by_one_that_pays_more(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        hole = (await stage.prepare(await stage.forward("transfer"))).claim[0]
+        if hole[0] not in stage.adapter.sequences():
+            assert not stage.adapter.sequences()
+            return
+        first = await stage.adapter.fill(*hole)
+        await stage.adapter.submit(first.tx_id, first.raw)
+        former = Attempt(first.tx_id, "burn", first.claim, first.since, first.fee, first.facts)
+        second = await stage.adapter.fill(*hole, [former])
+        assert second.claim == first.claim
+        assert second.tx_id != first.tx_id
+        said = await stage.adapter.submit(second.tx_id, second.raw)
+        assert said.accepted, said.hint
+        await stage.mine(CONFIRMATIONS)
+        assert await stage.adapter.unused(hole[0]) == hole[1] + 1
+        assert not (await stage.adapter.submit(first.tx_id, first.raw)).accepted
+
+    play(story)
+
+
+def test_a_payment_spends_exactly_the_coins_that_were_chosen_for_it(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        effort = await stage.forward("pay")
+        with stage.scope() as scope:
+            chosen = await stage.adapter.choose_coins(effort.task.action, scope)
+            if stage.adapter.sequences():
+                assert chosen == ()
+                return
+            assert chosen
+            assert all(scope.taken(outpoint) for outpoint in chosen)
+        for outpoint in chosen:
+            stage.claims.keep(outpoint, effort.task.saga)
+        other = await stage.prepare(await stage.forward("transfer"))
+        assert not set(chosen) & {outpoint for outpoint, _ in other.claim}
+        effort.task = replace(effort.task, coins=chosen)
+        await stage.adapter.preflight(effort.task)
+        paid = await stage.prepare(effort)
+        assert paid.claim == tuple((outpoint, 0) for outpoint in chosen)
+
+    play(story)
+
+
+def test_a_payment_whose_coins_are_gone_is_refused_although_there_are_others(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        if stage.adapter.sequences():
+            return
+        first = await stage.forward("pay")
+        with stage.scope() as scope:
+            chosen = await stage.adapter.choose_coins(first.task.action, scope)
+        await stage.done(first)
+        late = await stage.forward("pay")
+        late.task = replace(late.task, coins=chosen)
+        with pytest.raises(Rejected) as refused:
+            await stage.prepare(late)
+        assert refused.value.code == "unfunded"
+        assert not late.prepared
+        await stage.prepare(await stage.forward("pay"))
+
+    play(story)
+
+
+def test_coins_are_chosen_only_where_they_suffice_and_nothing_else_has_them(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        if stage.adapter.sequences():
+            return
+        action = (await stage.resolve("pay")).action
+        with stage.scope() as scope:
+            seen: list[str] = []
+            code = ""
+            while not code:
+                try:
+                    seen += await stage.adapter.choose_coins(action, scope)
+                except Rejected as refusal:
+                    code = refusal.code
+            assert code == "unfunded"
+            assert len(seen) == len(set(seen)) > 1
+        with stage.scope() as scope:
+            assert await stage.adapter.choose_coins(action, scope)
+
+    play(story)
+
+
+def test_a_transfers_intent_says_what_it_brings_into_an_account_of_ours(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        effort = await stage.forward("transfer")
+        found = await stage.done(effort)
+        facts = effort.prepared[0].facts
+        if stage.adapter.sequences():
+            ground, amount = stage.ground, effort.task.action["amount"]
+            assert facts["brings"] == [ground.target, ground.asset, amount]
+        else:
+            assert facts["outpoint"]
+        paid = await stage.prepare(await stage.forward("pay"))
+        back = await stage.prepare(stage.after(effort, found, "undo"))
+        assert "brings" not in paid.facts
+        assert "brings" not in back.facts
 
     play(story)
 

@@ -625,6 +625,112 @@ def test_a_kept_output_is_free_when_its_saga_has_closed(journal: Journal) -> Non
     run(scenario)
 
 
+# ------------------------------------------------- coins of a payment, value brought in
+
+COIN = "ab" * 32 + ":1"
+PAYS = [("pay", "bitcoin", COIN)]
+
+
+def test_coins_reserved_for_a_payment_are_claimed_by_that_payment_alone(place: Place) -> None:
+    """DESIGN.md §3.2: outpoints of a later payment are reserved with the first record."""
+
+    async def scenario() -> None:
+        async with two(place) as (one, other):
+            await one.append(AMY, 0, [started("amy", coins=PAYS)])
+            await other.append(BOB, 0, [started("bob")])
+            assert one.locked("bitcoin") == other.locked("bitcoin") == {COIN: "amy"}
+            thief, stolen = intent("t", [(COIN, 0)], chain="bitcoin")
+            with pytest.raises(ClaimTaken):
+                await other.append(BOB, 1, [thief], [stolen])
+            earlier, raw = intent("e", [(COIN, 0)], chain="bitcoin", step="move")
+            with pytest.raises(ClaimTaken):
+                await one.append(AMY, 1, [earlier], [raw])
+            confirm, raw = intent("c", [(COIN, 0)], chain="bitcoin", direction="confirm")
+            with pytest.raises(ClaimTaken):
+                await one.append(AMY, 1, [confirm], [raw])
+            pay, raw = intent("p", [(COIN, 0)], chain="bitcoin")
+            await other.append(AMY, 1, [pay], [raw])
+            dearer, raw = intent("d", [(COIN, 0)], chain="bitcoin", number=2)
+            await one.append(AMY, 2, [dearer], [raw])
+
+    run(scenario)
+
+
+def test_no_two_open_sagas_reserve_the_same_coin(place: Place) -> None:
+    async def scenario() -> None:
+        async with two(place) as (one, other):
+            await one.append(AMY, 0, [started("amy", coins=PAYS)])
+            with pytest.raises(ClaimTaken):
+                await other.append(BOB, 0, [started("bob", coins=PAYS)])
+            assert [row.saga for row in other.sagas()] == ["amy"]
+            await one.append(AMY, 1, [closed("rolled_back")])
+            assert one.locked("bitcoin") == {}
+            await other.append(BOB, 0, [started("bob", coins=PAYS)])
+
+    run(scenario)
+
+
+def test_a_coin_that_an_intent_claimed_or_an_undo_needs_is_not_reserved(journal: Journal) -> None:
+    async def scenario() -> None:
+        made, raw = intent("m", [(COIN, 0)], chain="bitcoin", facts={"outpoint": "m:0"})
+        await journal.append(AMY, 0, [started("amy"), made], [raw])
+        for coin in (COIN, "m:0"):
+            with pytest.raises(ClaimTaken):
+                await journal.append(BOB, 0, [started("bob", coins=[("pay", "bitcoin", coin)])])
+        await journal.append(AMY, 2, [closed()])
+        with pytest.raises(ClaimTaken):  # a claim is for ever
+            await journal.append(BOB, 0, [started("bob", coins=PAYS)])
+        await journal.append(BOB, 0, [started("bob", coins=[("pay", "bitcoin", "m:0")])])
+
+    run(scenario)
+
+
+STORE = ("polygon", "0xB", "ALZ")
+BRINGS = {"brings": ["0xB", "ALZ", "60"]}
+
+
+def test_what_an_open_saga_brought_into_an_account_is_set_aside_there(place: Place) -> None:
+    """The account had 100, 60 came in with a saga that may still have to send them back."""
+
+    def wants(saga: str, amount: int, free: int) -> Entry:
+        return started(saga, reservations=[(*STORE, amount, free)])
+
+    async def scenario() -> None:
+        async with two(place) as (one, other):
+            await one.append(CAT, 0, [wants("cat", 1, 100)])
+            first, raw = intent("1", [("nonce", 1)], facts=BRINGS)
+            again, dearer = intent("2", [("nonce", 1)], facts=BRINGS, number=2)
+            await one.append(AMY, 0, [started("amy"), first, again], [raw, dearer])
+            for journal in (one, other):
+                with pytest.raises(ReservationShort, match=r"set aside 61, .* 1 are missing"):
+                    await journal.append(BOB, 0, [wants("bob", 100, 160)])
+                assert journal.reservations("polygon") == [
+                    ReservationRow("cat", *STORE, 1),
+                    ReservationRow("amy", *STORE, 60),
+                ]
+                assert journal.reservations("polygo") == []
+            await other.append(BOB, 0, [wants("bob", 99, 160)])
+            await other.append(BOB, 1, [closed()])
+            await one.append(AMY, 3, [closed()])
+            for journal in (one, other):
+                assert journal.reservations("polygon") == [ReservationRow("cat", *STORE, 1)]
+            await other.append(stream("dan"), 0, [wants("dan", 159, 160)])
+            with pytest.raises(ReservationShort, match="set aside 160"):
+                await one.append(stream("eve"), 0, [wants("eve", 1, 160)])
+
+    run(scenario)
+
+
+def test_only_a_forward_effect_brings_value_in(journal: Journal) -> None:
+    async def scenario() -> None:
+        back, raw = intent("1", [("nonce", 1)], direction="undo", facts=BRINGS)
+        onward, more = intent("2", [("nonce", 2)], direction="confirm", facts=BRINGS)
+        await journal.append(AMY, 0, [started("amy"), back, onward], [raw, more])
+
+    run(scenario)
+    assert journal.reservations("polygon") == []
+
+
 # ---------------------------------------------------------------- saga rows
 
 

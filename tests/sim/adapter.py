@@ -28,6 +28,7 @@ from tests.sim.preparing import (
     FORWARD_CAP,
     call_of,
     check,
+    choose_coins,
     fill,
     opening_args,
     prepare,
@@ -145,6 +146,9 @@ class SimAdapter:
         check(self._chain, action, CALLS[action["kind"], "forward"], args)
         return None
 
+    async def choose_coins(self, action: Mapping[str, Any], book: ClaimBook) -> tuple[str, ...]:
+        return choose_coins(self._chain, action, book)
+
     # ------------------------------------------------------------ following
 
     def clock(self) -> ChainClock:
@@ -178,7 +182,10 @@ class SimAdapter:
         """New blocks announce themselves."""
 
     def keys(self, task: Task, attempts: Sequence[Attempt]) -> frozenset[str]:
-        keys = {f"{resource}/{value}" for a in attempts for resource, value in a.claim}
+        keys = set()
+        for attempt in attempts:
+            for resource, value in attempt.claim:
+                keys.add(f"{resource}/{value}")
         if self._chain.kind == "nonce":
             keys.add(task.op_id)
         elif task.direction != "forward" and task.forward is not None:
@@ -202,8 +209,8 @@ class SimAdapter:
     async def unused(self, resource: str) -> int:
         return self._chain.ledger.nonces[resource]
 
-    async def fill(self, resource: str, value: int) -> Prepared:
-        return fill(self._chain, resource, value)
+    async def fill(self, resource: str, value: int, former: Sequence[Attempt] = ()) -> Prepared:
+        return fill(self._chain, resource, value, former)
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         hint, fund = self._chain.submit(tx_id, raw)

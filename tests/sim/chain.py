@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from tests.sim.ledger import OPENING, Coin, Ledger, Receipt
 from tests.sim.tx import Tx, decode, encode
 
@@ -21,8 +23,7 @@ class SimClock:
     now_ms: int = 1_700_000_000_000
 
 
-@dataclass(slots=True)
-class Block:
+class Block(Struct):
     height: int
     hash: str
     parent: str
@@ -30,8 +31,7 @@ class Block:
     receipts: list[Receipt]
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(Struct, frozen=True):
     """Bytes that reached the chain's door; ``stamp`` is what the world knew at that moment."""
 
     tx: Tx
@@ -220,7 +220,8 @@ class SimChain:
     def _append(self, txs: list[Tx]) -> None:
         parent = self.tip
         height, time_s = parent.height + 1, self.time_s()
-        text = f"{self.name} {height} {parent.hash} {self._salt} {' '.join(t.tx_id for t in txs)}"
+        ids = " ".join([tx.tx_id for tx in txs])
+        text = f"{self.name} {height} {parent.hash} {self._salt} {ids}"
         block = Block(height, hashlib.sha256(text.encode()).hexdigest(), parent.hash, time_s, [])
         if self._genesis is None:
             self._genesis = self.ledger.copy()

@@ -142,6 +142,9 @@ class FaultyAdapter:
     async def simulate(self, resolved: Resolved) -> str | None:
         return await self._inner.simulate(resolved)
 
+    async def choose_coins(self, action: Mapping[str, Any], book: ClaimBook) -> tuple[str, ...]:
+        return await self._inner.choose_coins(action, book)
+
     def clock(self) -> ChainClock:
         return self._inner.clock()
 
@@ -189,9 +192,11 @@ class FaultyAdapter:
         name = f"unused {self.chain}/{resource}"
         return await self._broken(name, lambda: self._inner.unused(resource))
 
-    async def fill(self, resource: str, value: int) -> Prepared:
+    async def fill(self, resource: str, value: int, former: Sequence[Attempt] = ()) -> Prepared:
         name = f"{self.chain}/{resource}"
-        prepared = await self._broken(f"fill {name}", lambda: self._inner.fill(resource, value))
+        prepared = await self._broken(
+            f"fill {name}", lambda: self._inner.fill(resource, value, former)
+        )
         self._faults.txs[prepared.tx_id] = f"{name}.fill"
         return prepared
 

@@ -9,6 +9,8 @@ import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from tests.sim.tx import Tx
 
 __all__ = ["Coin", "Effect", "Ledger", "Operation", "Receipt"]
@@ -25,8 +27,7 @@ CLOSING = {
 }
 
 
-@dataclass(slots=True)
-class Effect:
+class Effect(Struct):
     """What a successful transaction did. ``ref``: operation id, or the outpoint created/spent."""
 
     kind: str
@@ -37,8 +38,7 @@ class Effect:
     amount: int
 
 
-@dataclass(slots=True)
-class Receipt:
+class Receipt(Struct):
     """A transaction in a block. ``effects`` is empty when it reverted; the fee is paid anyway."""
 
     tx: Tx

@@ -26,7 +26,10 @@ RIVALS: Final = {
 
 def touches(tx: Tx) -> set[str]:
     """Return the keys of a transaction: its claims, and its operation id."""
-    keys = {f"{resource}/{value}" for resource, value in tx.claims}
+    if tx.nonce >= 0:
+        keys = {f"{tx.sender}/{tx.nonce}"}
+    else:
+        keys = {f"{outpoint}/0" for outpoint in tx.inputs}
     if "op_id" in tx.args:
         keys.add(tx.args["op_id"])
     return keys
@@ -153,6 +156,8 @@ def _facts(chain: SimChain, receipt: Receipt, attempts: Sequence[Attempt]) -> di
 
 def _fee(chain: SimChain, receipt: Receipt, attempts: Sequence[Attempt]) -> int:
     """Paid by us: the decisive transaction, and other attempts of its generation that landed."""
+    if len(attempts) == 1 and attempts[0].tx_id == receipt.tx.tx_id:
+        return receipt.tx.fee
     mine = next((a for a in attempts if a.tx_id == receipt.tx.tx_id), None)
     generation = max((a.facts["gen"] for a in attempts), default=1)
     total = 0

@@ -48,8 +48,7 @@ def conserved(
         assert closed is not None
         for asset, amount in closed.data["fees"].items():
             fees[asset] += int(amount)
-        late = [line for line in saga.lines if line.position > closed.position]
-        for asset, amount in _fees(late, evidence):
+        for asset, amount in _fees(_late(saga, closed), evidence):
             fees[asset] += amount
         if saga.state == "committed":
             _expect(saga, evidence, expected)
@@ -69,6 +68,25 @@ def conserved(
                     f"I2 {name}: our {asset} changed by {change}, the plan says "
                     f"{expected[name, asset]} and the recorded fees {paid}"
                 )
+
+
+def _late(saga: SagaView, closed: Line) -> list[Line]:
+    """What the fees in ``closed`` can not hold: all after it, and burns of claims still open."""
+    open_steps = {
+        line.data["step"]: line.data["claim_open"]
+        for line in saga.lines
+        if line.kind == "not_done" and line.position < closed.position
+    }
+    return [
+        line
+        for line in saga.lines
+        if line.position > closed.position
+        or (
+            line.kind == "intent"
+            and (line.data["purpose"], line.data["dir"]) == ("burn", "forward")
+            and open_steps.get(line.data["step"])
+        )
+    ]
 
 
 def _add_grants(chain: SimChain, expected: defaultdict[tuple[str, str], int]) -> None:

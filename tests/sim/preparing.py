@@ -14,6 +14,7 @@ __all__ = [
     "FORWARD_CAP",
     "call_of",
     "check",
+    "choose_coins",
     "fill",
     "opening_args",
     "prepare",
@@ -105,7 +106,7 @@ def prepare(
         if attempt.facts["gen"] == task.generation
         and (attempt.purpose == "tombstone") == (purpose == "tombstone")
     ]
-    fee = max((int(a.fee["fee"]) for a in own), default=0) * 11 // 10 + 1 if own else FEE
+    fee = max([int(a.fee["fee"]) for a in own]) * 11 // 10 + 1 if own else FEE
     cap = (FORWARD_CAP if purpose == "effect" else BURN_CAP) * task.cap_pct // 100
     if fee > cap:
         raise Rejected(f"fee {fee} is above the cap {cap}", code="policy")
@@ -126,17 +127,22 @@ def prepare(
     facts: dict[str, Any] = {"gen": task.generation}
     if nonce < 0:
         facts["outpoint"] = f"{tx_id}:0"
+    elif purpose == "effect" and (task.action["kind"], task.direction) == ("transfer", "forward"):
+        facts["brings"] = [task.action["to"], task.action["asset"], task.action["amount"]]
     fees = {"fee": str(fee), "cap": str(cap)}
     return Prepared(tx_id, raw, claim, chain.tip.height, fees, facts)
 
 
-def fill(chain: SimChain, resource: str, value: int) -> Prepared:
+def fill(chain: SimChain, resource: str, value: int, former: Sequence[Attempt]) -> Prepared:
     """Build a self-spend for one nonce; see `Adapter.fill`."""
-    missing = FEE - chain.ledger.balances[resource, chain.native]
+    fee = max(int(a.fee["fee"]) for a in former) * 11 // 10 + 1 if former else FEE
+    if fee > BURN_CAP:
+        raise Rejected(f"fee {fee} is above the cap {BURN_CAP}", code="policy")
+    missing = fee - chain.ledger.balances[resource, chain.native]
     if missing > 0:
         raise _unfunded("no money for gas", resource, chain, missing)
-    tx_id, raw = encode(chain.name, resource, value, (), FEE, "self", {})
-    fees = {"fee": str(FEE), "cap": str(BURN_CAP)}
+    tx_id, raw = encode(chain.name, resource, value, (), fee, "self", {})
+    fees = {"fee": str(fee), "cap": str(BURN_CAP)}
     return Prepared(tx_id, raw, ((resource, value),), chain.tip.height, fees, {"gen": 1})
 
 
@@ -181,8 +187,25 @@ def _coins(
             parent = task.cites["outpoint"]
         book.take(parent)
         return ((parent, 0),)
-    need, total = int(task.action["amount"]) + fee, 0
-    chosen: list[str] = []
+    if task.coins and task.generation == 1:
+        wallet = chain.ledger.wallets[sender]
+        there = (o in wallet and chain.is_final(wallet[o].height) for o in task.coins)
+        if not all(there) or not all(book.take(outpoint) for outpoint in task.coins):
+            raise Rejected("a reserved coin is gone; nothing was sent", code="unfunded")
+        return tuple((outpoint, 0) for outpoint in task.coins)
+    need = int(task.action["amount"]) + fee
+    return tuple((outpoint, 0) for outpoint in _free_coins(chain, sender, need, book))
+
+
+def choose_coins(chain: SimChain, action: Mapping[str, Any], book: ClaimBook) -> tuple[str, ...]:
+    """Take coins that pay the forward effect at its highest fee; see `Adapter.choose_coins`."""
+    if chain.kind != "coins":
+        return ()
+    return _free_coins(chain, action["from"], int(action["amount"]) + FORWARD_CAP, book)
+
+
+def _free_coins(chain: SimChain, sender: str, need: int, book: ClaimBook) -> tuple[str, ...]:
+    total, chosen = 0, []
     for outpoint, coin in chain.ledger.wallets[sender].items():
         if not chain.is_final(coin.height) or book.taken(outpoint):
             continue
@@ -191,7 +214,7 @@ def _coins(
         if total >= need:
             for picked in chosen:
                 book.take(picked)
-            return tuple((picked, 0) for picked in chosen)
+            return tuple(chosen)
     raise _unfunded("too few free coins", sender, chain, need - total)
 
 

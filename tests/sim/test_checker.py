@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as restated
 
 from tests.sim.cases import Case, build
 from tests.sim.checker import Evidence, Violation, check
@@ -55,14 +56,14 @@ def undone_late(found: Evidence) -> Evidence:
     chain = found.chains["poly"]
     at = next(n for n, item in enumerate(chain.received) if item.tx.op == "refund")
     early = replace(chain.received[at].stamp, heights=dict.fromkeys(found.chains, 1))
-    chain.received[at] = replace(chain.received[at], stamp=early)
+    chain.received[at] = restated(chain.received[at], stamp=early)
     return found
 
 
 def sent_early(found: Evidence) -> Evidence:
     """The bytes arrived before their intent was written."""
     chain = found.chains["poly"]
-    chain.received[0] = replace(
+    chain.received[0] = restated(
         chain.received[0], stamp=replace(chain.received[0].stamp, records=0)
     )
     return found
@@ -84,7 +85,7 @@ def told(found: Evidence) -> Evidence:
 def both(found: Evidence) -> Evidence:
     """A hold is refunded after it was redeemed."""
     [redeem] = receipts(found, "bit", "redeem")
-    effect = replace(redeem.effects[0], kind="refund")
+    effect = restated(redeem.effects[0], kind="refund")
     again = Receipt(redeem.tx, True, "", redeem.height, redeem.block_hash, 0, (effect,))
     found.chains["bit"].blocks[-1].receipts.append(again)
     return found

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from adapters.base import Adapter
-from coordinator.errors import Fenced, JournalBroken, KeyTaken
+from coordinator.errors import ClaimTaken, Fenced, JournalBroken, KeyTaken
 from coordinator.journal.base import Entry, SagaRow
+from coordinator.reserving import coins_of
 from coordinator.runner import Runner
 from tests.sim import virtual_time
 from tests.sim.adapter import SimAdapter
@@ -203,12 +204,14 @@ class World:
         """Start the sagas that are not there yet (the service's part), name the open ones."""
         for number in range(self.sagas):
             saga = saga_id(number)
-            if journal.saga_of_key(f"key-{number}") is None:
+            while journal.saga_of_key(f"key-{number}") is None:
                 lock = await lock_of(self.plan, adapters)
                 data = started_of(
                     saga, f"key-{number}", lock, adapters, self.chains, self.clock.now_ms
                 )
-                with suppress(KeyTaken, Fenced):
+                if coins := await coins_of(journal, adapters, lock):
+                    data["coins"] = coins
+                with suppress(KeyTaken, Fenced, ClaimTaken):
                     await journal.append(f"saga:{saga}", 0, [Entry("started", data)])
             row = journal.saga_of_key(f"key-{number}")
             if row is not None and row.state not in ENDS:

@@ -94,3 +94,26 @@ def test_a_closed_saga_keeps_nothing() -> None:
     claims.free("S")
     assert claims.scope().take("t:0")
     assert not claims.scope().take("u:0")
+
+
+def test_what_a_saga_kept_is_free_when_another_process_has_closed_it() -> None:
+    rows = _Rows([], {"t:0": "S", "u:0": "T"})
+    claims = Claims(rows, "c")  # type: ignore[arg-type]
+    rows.kept = {"u:0": "T"}
+    claims.follow({"X"})
+    assert not claims.scope().take("t:0")
+    claims.follow({"S"})
+    assert claims.scope().take("t:0")
+    assert not claims.scope().take("u:0")
+
+
+def test_a_coin_reserved_for_a_payment_is_free_for_that_payment_alone() -> None:
+    claims = book(**{"t:0": "S"})
+    assert claims.scope("S", coins=("t:0",)).take("t:0")
+    claims = book(**{"t:0": "S"}, **{"u:0": "S"})
+    assert not claims.scope("S").take("t:0")
+    assert not claims.scope("T").take("t:0")
+    pays = claims.scope("S", coins=("t:0",))
+    assert not pays.take("u:0")
+    assert pays.take("t:0")
+    assert not claims.scope("S", coins=("t:0",)).take("t:0"), "once is enough"

@@ -6,14 +6,21 @@ import asyncio
 import threading
 import time
 
+from coordinator.alarm import Notice
 from coordinator.watchdog import Watchdog
 from tests.waiting import wait_until
 
 GRACE_S = 0.15
 
 
-def _watched(due_ms: int | None, told: list[str]) -> Watchdog:
-    return Watchdog(lambda: due_ms, told.append, grace_s=GRACE_S, poll_s=0.02)
+def _watched(due_ms: int | None, told: list[str], *notices: Notice) -> Watchdog:
+    return Watchdog(
+        lambda: due_ms,
+        lambda notice: told.append(notice.reason),
+        notices=lambda: notices,
+        grace_s=GRACE_S,
+        poll_s=0.02,
+    )
 
 
 def _overdue_ms() -> int:
@@ -74,5 +81,33 @@ def test_a_silent_loop_without_an_overdue_wait_is_left_alone() -> None:
     for due_ms in (None, time.time_ns() // 1_000_000 + 3_600_000):
         with _watched(due_ms, told):
             threading.Event().wait(3 * GRACE_S)
+
+    assert told == []
+
+
+def _open_claim(until_s: int) -> Notice:
+    return Notice("01SAGA", "rolled_back", "nonce 7 is open", "can it pay?", until_s)
+
+
+def test_an_open_claim_past_its_until_when_is_told_again_and_again_though_the_loop_moves() -> None:
+    told: list[str] = []
+    late, in_time = (_open_claim(int(time.time()) + shift_s) for shift_s in (-1, 3600))
+
+    with _watched(None, told, late, in_time) as watchdog:
+        began_s = time.monotonic()
+        while len(told) < 3:
+            assert time.monotonic() < began_s + 20
+            watchdog.beat()
+            threading.Event().wait(0.01)
+        took_s = time.monotonic() - began_s
+
+    assert told == ["nonce 7 is open"] * 3
+    assert took_s > 5 * GRACE_S, "each pause is twice the one before"
+
+
+def test_an_open_claim_within_its_time_is_not_told() -> None:
+    told: list[str] = []
+    with _watched(None, told, _open_claim(int(time.time()) + 3600)):
+        threading.Event().wait(3 * GRACE_S)
 
     assert told == []

@@ -1,0 +1,94 @@
+"""What one process learns of others that write to the same journal, without a restart."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from coordinator.journal.base import Entry
+from coordinator.runner import Runner
+from coordinator.saga import fold
+from coordinator.service import only
+from tests.sim import virtual_time
+from tests.sim.adapter import SimAdapter
+from tests.sim.memory_journal import MemoryJournal
+from tests.sim.plans import ASSETS, lock_of, started_of
+from tests.sim.preimages import Preimages
+from tests.sim.world import World, saga_id
+
+SAGA = saga_id(0)
+
+
+class Scene:
+    """A plan of transfers, three chains with a block each second, and processes."""
+
+    def __init__(self) -> None:
+        self.world = World("transfers")
+        self.chains = self.world.chains
+        self.store = self.world.store
+
+    def runner(self, name: str) -> Runner:
+        return Runner(
+            journal=MemoryJournal(self.store, lambda: self.world.clock.now_ms),
+            adapters={name: SimAdapter(chain, ASSETS) for name, chain in self.chains.items()},
+            secrets=Preimages(),
+            clock=virtual_time.VirtualClock(self.world.clock),
+            instance=name,
+            deliver=lambda *_: None,
+        )
+
+    async def start(self) -> None:
+        adapters = {name: SimAdapter(chain, ASSETS) for name, chain in self.chains.items()}
+        lock = await lock_of("transfers", adapters)
+        data = started_of(SAGA, "key", lock, adapters, self.chains, self.world.clock.now_ms)
+        journal = MemoryJournal(self.store, lambda: self.world.clock.now_ms)
+        await journal.append(f"saga:{SAGA}", 0, [Entry("started", data)])
+
+    @asynccontextmanager
+    async def ticking(self) -> AsyncIterator[None]:
+        ticker = asyncio.create_task(self.world._tick_for_ever())
+        yield
+        ticker.cancel()
+
+    def kinds(self) -> list[tuple[str, str]]:
+        return [(record.kind, record.data.get("step", "")) for record in self.store.records]
+
+
+async def nobody(over: asyncio.Event) -> AsyncIterator[str]:
+    await over.wait()
+    nothing: tuple[str, ...] = ()
+    for saga in nothing:
+        yield saga
+
+
+async def until(probe: Callable[[], object], within_s: int = 60) -> None:
+    for _ in range(within_s * 4):
+        if probe():
+            return
+        await asyncio.sleep(0.25)
+    raise AssertionError("it never came")
+
+
+def test_a_coin_that_a_saga_kept_is_free_here_when_another_process_has_closed_the_saga() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.start()
+        async with scene.ticking():
+            driving = asyncio.create_task(scene.runner("driver").run(only(SAGA)))
+            await until(lambda: ("intent", "two") in scene.kinds())
+            over = asyncio.Event()
+            other = scene.runner("other")
+            watching = asyncio.create_task(other.run(nobody(over)))
+            intent = next(
+                r for r in scene.store.records if (r.kind, r.data.get("step")) == ("intent", "two")
+            )
+            coin = intent.data["facts"]["outpoint"]
+            assert other.claims["bit"].scope().taken(coin)
+            await driving
+            assert fold(MemoryJournal(scene.store, int).read(f"saga:{SAGA}")).state == "committed"
+            await asyncio.sleep(2)
+            assert not other.claims["bit"].scope().taken(coin)
+            over.set()
+            await watching
+
+    virtual_time.run(scene.world.clock, story())
