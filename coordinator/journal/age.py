@@ -10,20 +10,24 @@ from coordinator.journal.witness import Mark, Witness
 __all__ = ["confirm_latest", "doubt", "require_elsewhere"]
 
 
-def confirm_latest(reader: JournalReader, witness: Path) -> None:
+def confirm_latest(reader: JournalReader, witness: Path) -> int:
     """Check that the journal contains everything the second place has witnessed.
+
+    Returns the position up to which it has.
 
     Raises:
         JournalError: it does not, or the second place is missing, damaged or of another journal.
     """
     # Marks first: a live writer moves on in between, and the journal is always ahead of them.
-    reason = doubt(reader, Witness.read(witness))
+    marks = Witness.read(witness)
+    reason = doubt(reader, marks)
     if reason is not None:
         raise JournalError(
             f"{reason} ({witness}). Nothing was sent and nothing is sent: what the missing "
-            "records did on the chains is unknown to this journal. Put the latest journal back, "
-            "or run 'coordinator recover', which is a command of its own."
+            "records did on the chains is unknown to this journal. Put the latest journal "
+            "back; if there is none, see README.md, 'A lost or old journal'."
         )
+    return marks[-1].position
 
 
 def doubt(reader: JournalReader, marks: Sequence[Mark]) -> str | None:

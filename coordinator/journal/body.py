@@ -182,5 +182,5 @@ def _where(row: tuple[Any, ...]) -> str:
 def _damaged(row: tuple[Any, ...], what: str) -> JournalError:
     return JournalError(
         f"the journal is damaged: {_where(row)}: {what}. Nothing was sent. "
-        "Run 'coordinator journal check', then restore a backup and run 'coordinator recover'."
+        "Run 'coordinator journal check', then see README.md, 'A lost or old journal'."
     )

@@ -6,7 +6,7 @@ Write-ahead log, `synchronous=FULL` (R1), no checkpoint but our own (sqlite.py s
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +25,7 @@ __all__ = [
     "open_writer",
     "reading",
     "sync_directory",
+    "sync_log",
 ]
 
 #: "CoOr" in the database header: tools and people see whose file it is.
@@ -75,6 +76,17 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_log(path: Path) -> None:
+    """Make durable what a process that died inside its commit left readable in the log."""
+    log = path.with_name(f"{path.name}-wal")
+    with suppress(FileNotFoundError):
+        descriptor = os.open(log, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
@@ -173,7 +185,7 @@ def reading(path: Path) -> Iterator[None]:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise JournalError(
             f"{path} is damaged ({error}). Nothing was sent. Run 'coordinator journal check', then "
-            "restore a backup and run 'coordinator recover'."
+            "see README.md, 'A lost or old journal'."
         ) from error
     except (apsw.BusyError, apsw.LockedError) as error:
         raise JournalError(
@@ -261,7 +273,7 @@ def _apply_migrations(connection: apsw.Connection, path: Path) -> tuple[int, int
 def _missing(path: Path, error: OSError) -> JournalError:
     if isinstance(error, FileNotFoundError):
         return JournalError(
-            f"there is no journal at {path}. Nothing was sent. Run 'coordinator init' for a new "
-            "one; if there was one, find out where it went first."
+            f"there is no journal at {path}. Nothing was sent. The first 'coordinator run "
+            "--execute' makes one; if there was one, find out where it went first."
         )
     return JournalError(f"{path} can not be read: {error.strerror}. Nothing was sent.")

@@ -118,7 +118,7 @@ class JournalReader:
             raise JournalError(
                 f"the journal is damaged: the bytes of attempt {tx_id} are not those that record "
                 f"{intent.seq} of {intent.stream} (position {intent.position}) names. They were "
-                "not sent. Restore a backup and run 'coordinator recover'."
+                "not sent. See README.md, 'A lost or old journal'."
             )
         return raw
 
@@ -127,6 +127,13 @@ class JournalReader:
         with reading(self.path):
             rows = self.connection.execute(QUERIES["claims_of_chain"], (chain,))
             return [ClaimRow(*row) for row in rows]
+
+    def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
+        """Return who claimed a nonce or coin, None while nobody has."""
+        with reading(self.path):
+            key = (chain, resource, value)
+            row = self.connection.execute(QUERIES["claim_owner"], key).fetchone()
+        return None if row is None else ClaimRow(*key, *row)
 
     def locked(self, chain: str) -> dict[str, str]:
         """Return outpoint → open saga for outputs that are kept for an undo."""
@@ -172,13 +179,13 @@ def check_link(record: Record, prev: str, seq: int) -> None:
     if record.seq != seq + 1:
         raise JournalError(
             f"the journal is damaged: {where} follows record {seq}; records are missing. "
-            "Nothing was sent. Restore a backup and run 'coordinator recover'."
+            "Nothing was sent. See README.md, 'A lost or old journal'."
         )
     if record.prev != prev:
         raise JournalError(
             f"the journal is damaged: {where} names {record.prev} as the hash before it, "
-            f"but that hash is {prev}. Nothing was sent. Restore a backup and run "
-            "'coordinator recover'."
+            f"but that hash is {prev}. Nothing was sent. See README.md, "
+            "'A lost or old journal'."
         )
 
 

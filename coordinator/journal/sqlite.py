@@ -21,10 +21,10 @@ from coordinator.journal.age import confirm_latest, require_elsewhere
 from coordinator.journal.base import ClaimRow, Entry, Raw, Record, ReservationRow, SagaRow
 from coordinator.journal.body import DataEncoder, check_names
 from coordinator.journal.checks import Request
-from coordinator.journal.database import create_file, open_reader, open_writer
+from coordinator.journal.database import create_file, open_reader, open_writer, sync_log
 from coordinator.journal.reading import JournalReader
 from coordinator.journal.witness import Witness
-from coordinator.journal.writing import Writer
+from coordinator.journal.writing import WITNESSED, Writer
 from proofs.errors import CanonicalError
 
 __all__ = ["SqliteJournal"]
@@ -79,9 +79,11 @@ class SqliteJournal:
         self._busy_s = busy_s
         self._connection = open_writer(path, vfs)
         try:
+            sync_log(path)
             self._reader = JournalReader(path, open_reader(path, vfs))
             _witness_if_empty(self._reader, witness)
-            confirm_latest(self._reader, witness)
+            #: The position up to which the second place knows this journal, by all we know of it.
+            self._known = confirm_latest(self._reader, witness)
             self._witness = Witness.open(witness, self._reader.journal_id)
         except BaseException:
             self._connection.close()
@@ -109,8 +111,8 @@ class SqliteJournal:
         if witness.exists():
             raise JournalError(
                 f"the second place {witness} witnesses a journal already; nothing was written. If "
-                "that journal is lost, run 'coordinator recover'; for another journal choose "
-                "another path."
+                "that journal is lost, see README.md, 'A lost or old journal'; for another "
+                "journal choose another path."
             )
         create_file(path, vfs)
         reader = JournalReader(path, open_reader(path, vfs))
@@ -260,6 +262,7 @@ class SqliteJournal:
         self._writer.commit()
         if self._writer.witnessed and self._writer.last is not None:
             self._witness.write(*self._writer.last)
+            self._known = self._writer.last[0]
 
     def _shut(self) -> None:
         """Close the connection; in the worker thread."""
@@ -303,8 +306,30 @@ class SqliteJournal:
     # ------------------------------------------------------------ reading
 
     def read(self, stream: str, after: int = 0) -> list[Record]:
-        """Return the records of ``stream`` with seq > ``after``, verified."""
-        return self._reader.read(stream, after)
+        """Return the records of ``stream`` with seq > ``after``, verified.
+
+        Whoever folds them may act on them at once, so the second place is told of those that their
+        writer committed and did not live, or has not come, to tell it of (R12).
+
+        Raises:
+            JournalBroken: it can not be told.
+        """
+        records = self._reader.read(stream, after)
+        for record in reversed(records):
+            if record.position <= self._known:
+                break
+            if record.kind in WITNESSED:
+                self._tell_second_place(record)
+                break
+        return records
+
+    def _tell_second_place(self, record: Record) -> None:
+        try:
+            self._witness.write(record.position, bytes.fromhex(record.hash))
+        except OSError as error:
+            self._break(error)
+            raise JournalBroken(self._broken) from error
+        self._known = max(self._known, record.position)
 
     def streams(self, prefix: str = "saga:") -> list[str]:
         """Return the names of all streams that begin with ``prefix``."""
@@ -328,6 +353,10 @@ class SqliteJournal:
     def claims(self, chain: str) -> list[ClaimRow]:
         """Return every claim on ``chain``."""
         return self._reader.claims(chain)
+
+    def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
+        """Return who claimed a nonce or coin, None while nobody has."""
+        return self._reader.claim(chain, resource, value)
 
     def locked(self, chain: str) -> dict[str, str]:
         """Return outpoint → open saga for outputs that are kept for an undo."""

@@ -15,6 +15,7 @@ import hashlib
 import os
 import secrets
 import struct
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,8 @@ class Witness:
         positions = [slot.position if isinstance(slot, Mark) else -1 for slot in slots]
         self._next = positions.index(min(positions))
         self._last = max(positions)
+        # A commit's thread writes here, and so does whoever reads what another process committed.
+        self._lock = threading.Lock()
 
     @classmethod
     def create(cls, path: Path, journal_id: str) -> None:
@@ -83,8 +86,8 @@ class Witness:
         except FileExistsError:
             raise JournalError(
                 f"the second place {path} exists already: it witnesses a journal. Nothing was "
-                "written. If that journal is lost, run 'coordinator recover'; for another journal "
-                "choose another path."
+                "written. If that journal is lost, see README.md, 'A lost or old journal'; for "
+                "another journal choose another path."
             ) from None
         except OSError as error:
             raise JournalError(
@@ -117,15 +120,17 @@ class Witness:
         Raises:
             OSError: it is not known whether the mark is durable.
         """
-        if position <= self._last:
-            return
-        # O_DSYNC: the write returns when it is on the disk; one system call, one wait for the GIL.
-        slot = _slot(self._id, position, record_hash)
-        written = os.pwrite(self._descriptor, slot, _offset(self._lane, self._next))
-        if written != _SLOT:
-            raise OSError(f"only {written} of {_SLOT} bytes were written to {self.path}")
-        self._last = position
-        self._next ^= 1
+        with self._lock:
+            if position <= self._last:
+                return
+            # O_DSYNC: the write returns when it is on the disk; one system call, one wait for the
+            # GIL.
+            slot = _slot(self._id, position, record_hash)
+            written = os.pwrite(self._descriptor, slot, _offset(self._lane, self._next))
+            if written != _SLOT:
+                raise OSError(f"only {written} of {_SLOT} bytes were written to {self.path}")
+            self._last = position
+            self._next ^= 1
 
     def close(self) -> None:
         """Give the lane back."""
@@ -154,7 +159,7 @@ class Witness:
         if damaged or not marks:
             raise JournalError(
                 f"the second place {path} is damaged: what this machine has witnessed is not "
-                "known. Nothing was sent. Run 'coordinator recover'."
+                "known. Nothing was sent. See README.md, 'A lost or old journal'."
             )
         return sorted(marks, key=lambda mark: mark.position)
 
@@ -198,7 +203,8 @@ def _unusable(path: Path, error: OSError) -> JournalError:
     if isinstance(error, FileNotFoundError):
         return JournalError(
             f"the second place {path} is missing, so nobody can tell whether this journal is the "
-            "latest. Nothing was sent. Put the file back, or run 'coordinator recover'."
+            "latest. Nothing was sent. Put the file back; if it is lost, see "
+            "README.md, 'A lost or old journal'."
         )
     return JournalError(
         f"the second place {path} can not be used: {error.strerror}. Nothing was sent. Mend the "

@@ -16,12 +16,12 @@ from coordinator.journal.checks import Checks, Request
 from coordinator.journal.derive import SAGA_PREFIX, Change, changes, still_stuck
 from coordinator.journal.statements import QUERIES
 
-__all__ = ["Request", "Writer"]
+__all__ = ["WITNESSED", "Request", "Writer"]
 
 #: Streams whose last record is remembered; beyond this the memory is emptied.
 _HEADS_KEPT: Final = 50_000
 #: Records whose bytes must not leave before the second place knows of them (R12).
-_WITNESSED: Final = frozenset({"intent", "reveal"})
+WITNESSED: Final = frozenset({"intent", "reveal"})
 #: Changes that what the checks remember must follow.
 _COUNTED: Final = frozenset(
     {"claim_insert", "reservation_insert", "brought_insert", "reservations_delete"}
@@ -183,7 +183,7 @@ class Writer:
             run(_RECORD_INSERT, (position, record.stream, record.seq, kind, digest, record.body))
             if raw is not None:
                 run(_ATTEMPT_INSERT, (position, raw.tx_id, raw.raw))
-            if kind in _WITNESSED:
+            if kind in WITNESSED:
                 self.witnessed = True
         self._position = position
         self.last = (position, digest)

@@ -3,8 +3,9 @@
     python -m tests.crash committed
     python -m tests.crash rolled_back 'after submit move.forward#1'
     python -m tests.crash rolled_back 'after submit move.forward#1' --then 3
+    python -m tests.crash hold_committed 'written append reveal:hold#1'
 
-``--then N`` kills the resuming process at its N-th point as well.
+Ends are in `ends`. ``--then N`` kills the resuming process at its N-th point as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.crash.ground import ENDS, Ground, crash, points_of
+from tests.crash.ends import ENDS
+from tests.crash.ground import Ground, crash, points_of
 
 
 def main() -> int:
@@ -28,7 +30,8 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Ground.open(Path(folder)) as ground:
         if asked.point is None:
-            print("\n".join(points_of(ground, asked.end)))
+            points = points_of(ground, asked.end)
+            print("\n".join([*points.every, *points.inside]))
             return 0
         crashed = crash(ground, asked.end, asked.point, then=asked.then)
     print("\n".join(f"killed {point}" for point in crashed.killed_at))

@@ -5,12 +5,17 @@ Each is a change to the engine of the process that it is called in; that process
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import coordinator.runner
 import coordinator.saga.undoing
+from coordinator.app import LazySecrets
+from coordinator.errors import ClaimTaken, Fenced, JournalError
+from coordinator.journal.sqlite import SqliteJournal
 from coordinator.saga import SagaState, fold
 from coordinator.turn import Turn
+from tests.crash.watching import WatchedSecrets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,9 +62,53 @@ def _undoes_in_plan_order() -> None:
     module.reversed = tuple
 
 
+def _stores_preimages() -> None:
+    """The preimage lies beside the refund recipe, so that it need not be derived again."""
+    hashlock = LazySecrets.hashlock
+
+    def remembering(secrets: LazySecrets, *, saga: str, step: str, generation: int) -> str:
+        preimage = secrets.preimage(saga=saga, step=step, generation=generation)
+        folder = secrets._config.recovery_dir
+        (folder / f"{saga}.{step}.preimage").write_text(preimage.reveal().hex(), encoding="ascii")
+        return hashlock(secrets, saga=saga, step=step, generation=generation)
+
+    broken: Any = LazySecrets
+    broken.hashlock = remembering
+
+
+def _takes_preimages_out() -> None:
+    """The hash is worked out from a preimage that was taken out for it."""
+
+    def hashed(secrets: WatchedSecrets, *, saga: str, step: str, generation: int) -> str:
+        preimage = secrets.preimage(saga=saga, step=step, generation=generation)
+        return hashlib.sha256(preimage.reveal()).hexdigest()
+
+    broken: Any = WatchedSecrets
+    broken.hashlock = hashed
+
+
+def _shrugs_at_a_busy_journal() -> None:
+    """What could not be written is sent all the same."""
+    append = SqliteJournal.append
+
+    async def shrugging(journal: SqliteJournal, *what: Any) -> list[Record]:
+        try:
+            return await append(journal, *what)
+        except (Fenced, ClaimTaken):
+            raise
+        except JournalError:
+            return []
+
+    broken: Any = SqliteJournal
+    broken.append = shrugging
+
+
 ENGINES: Final[dict[str, Callable[[], None]]] = {
     "real": _as_it_is,
     "sends first": _sends_first,
     "claims anew": _claims_anew,
     "undoes in plan order": _undoes_in_plan_order,
+    "stores preimages": _stores_preimages,
+    "takes preimages out": _takes_preimages_out,
+    "shrugs at a busy journal": _shrugs_at_a_busy_journal,
 }

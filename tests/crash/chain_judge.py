@@ -8,7 +8,8 @@ bytes · K3 all attempts of a generation share their claim · K4 value conserved
 fees are those that the saga lists · K5 it ends as it must, with the effects that this end means ·
 K6 undone in exact reverse, each after the one before was final; forward and confirm in order too ·
 K7 hash chain, counts and stored bytes hold · K8 the journal says done exactly where the chain shows
-it · K9 decided once.
+it · K9 decided once · K10 no preimage anywhere before the commit was decided · K11 when bytes
+leave, the second place knows of their intent.
 """
 
 from __future__ import annotations
@@ -19,18 +20,24 @@ from collections import defaultdict
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from tests.crash.evidence import Balance, Landed, Scene, landed, waiting
+from tests.crash.effects import Effort, View
+from tests.crash.evidence import Balance, Scene, landed, waiting
+from tests.crash.preimages import leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 __all__ = ["problems", "unintended"]
 
-#: What a status of an operation means as a direction; refund and tombstone both take it back.
-_DIRECTIONS = {1: "forward", 2: "confirm", 3: "undo", 4: "undo"}
 _NATIVE = {"polygon": "POL", "ethereum": "ETH", "bitcoin": "BTC"}
-
-Effort = tuple[str, str]
+#: Who has less and who has more of what when a step was committed, by the step's name.
+_MOVES: Mapping[str, Sequence[tuple[Balance, int]]] = {
+    "lock": ((("polygon", "ALZ", "treasury_evm"), -1), (("polygon", "ALZ", "reserve"), 1)),
+    "mint": ((("ethereum", "ALZ", "receiver"), 1), (("ethereum", "ALZ", "supply"), 1)),
+    "move": ((("bitcoin", "BTC", "treasury_btc"), -1), (("bitcoin", "BTC", "settlement_btc"), 1)),
+    "hold": ((("bitcoin", "BTC", "treasury_btc"), -1), (("bitcoin", "BTC", "payee_btc"), 1)),
+    "pay": ((("bitcoin", "BTC", "treasury_btc"), -1), (("bitcoin", "BTC", "payee_btc"), 1)),
+}
 
 
 def unintended(scene: Scene) -> list[str]:
@@ -39,99 +46,48 @@ def unintended(scene: Scene) -> list[str]:
     Asked while the process is dead and before anybody resumes, this is R1 itself.
     """
     known = scene.journal.intents()
-    here = [(hit.chain, hit.tx) for hit in landed(scene)]
+    # Pools first: what a block takes in between is seen twice, not missed.
+    waits = waiting(scene)
+    here = [(hit.chain, hit.tx) for hit in landed(scene) if not hit.redeems]
     return [
         f"K2 {chain} has {tx} and the journal no intent of it"
-        for chain, tx in (*here, *waiting(scene))
+        for chain, tx in dict.fromkeys((*waits, *here))
         if tx not in known
     ]
 
 
 def problems(scene: Scene) -> list[str]:
     """Return every broken rule of a saga that is over."""
-    view = _View(scene)
+    view = View(scene)
     found = unintended(scene)
     found += [f"K2 {chain}: {tx} still waits for a block" for chain, tx in waiting(scene)]
+    found += leaks(scene)
     for rule in (_sent, _claims, _once, _ended, _value, _undone, _order, _chained, _agrees):
         found += rule(scene, view)
     return found
 
 
-class _View:
-    """The saga's records and, from the blocks, what took effect."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.records = scene.journal.records()
-        self.saga = [r for r in self.records if r["stream"].startswith("saga:")]
-        self.started = self.saga[0]["data"]
-        self.steps: list[dict[str, Any]] = self.started["plan"]["steps"]
-        self.chains = {step["id"]: step["chain"] for step in self.steps}
-        self.landed = landed(scene)
-        self.effects = self._effects()
-
-    def of(self, kind: str, direction: str | None = None) -> list[dict[str, Any]]:
-        """The records of a kind, with their place in ``position``."""
-        return [
-            {**r["data"], "position": position, "at": r["at"]}
-            for position, r in enumerate(self.records, start=1)
-            if r["kind"] == kind
-            and r["stream"].startswith("saga:")
-            and direction in (None, r["data"].get("dir"))
-        ]
-
-    def first(self, step: str, direction: str) -> Landed | None:
-        """The transaction in which the step took effect in that direction."""
-        return next(iter(self.effects.get((step, direction), ())), None)
-
-    def _effects(self) -> dict[Effort, list[Landed]]:
-        effects: defaultdict[Effort, list[Landed]] = defaultdict(list)
-        operations = {_op_id(self.started["saga"], step): step for step in self.chains}
-        for hit in self.landed:
-            for op_id, status in hit.operations:
-                step = operations.get(op_id, f"operation {op_id} of nobody")
-                effects[step, _DIRECTIONS[status]].append(hit)
-        for step in self.steps:
-            if step["chain"] == "bitcoin":
-                self._transfers(step["id"], step["action"], effects)
-        return effects
-
-    def _transfers(
-        self, step: str, action: Mapping[str, Any], effects: dict[Effort, list[Landed]]
-    ) -> None:
-        """A transfer pays exactly the amount to the target; its undo spends just that output."""
-        made: set[str] = set()
-        for hit in self.landed:
-            wanted = (action["to"], int(action["amount"]))
-            paid = [n for n, output in hit.outputs.items() if output == wanted]
-            if hit.chain == "bitcoin" and paid:
-                effects[step, "forward"].append(hit)
-                made |= {f"{hit.tx}:{n}" for n in paid}
-        for hit in self.landed:
-            if hit.spends & made:
-                effects[step, "undo"].append(hit)
-
-
-def _op_id(saga: str, step: str) -> str:
-    text = json.dumps({"op": 1, "saga": saga, "step": step}, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 # ---------------------------------------------------------------- the rules
 
 
-def _sent(scene: Scene, view: _View) -> Iterator[str]:
-    """K2: at each submission the intent was there already, and the bytes are the stored ones."""
+def _sent(scene: Scene, view: View) -> Iterator[str]:
+    """K2, K11: at each submission the intent was there, here and there, and of just these bytes."""
     intents = scene.journal.intents()
-    for note in scene.sent or ():
+    reveals = {reveal["step"]: reveal["position"] for reveal in view.of("reveal")}
+    for note in scene.notes:
+        if note["what"] == "preimage" and note["witnessed"] < reveals.get(note["step"], 0):
+            yield f"K11 the preimage of {note['step']} was taken out, unknown to the second place"
+    for note in scene.sent:
         intent = intents.get(note["tx"])
         if note["intent"] is None or intent is None:
             yield f"K2 {note['what']} {note['tx']} left when no intent of it was durable"
         elif not note["sha256"] == intent["bytes"] == scene.journal.stored.get(note["tx"]):
             yield f"K2 {note['what']} {note['tx']} left with other bytes than its intent names"
-    del view
+        elif note["witnessed"] < note["intent"]:
+            yield f"K11 {note['what']} {note['tx']} left, unknown to the second place"
 
 
-def _claims(scene: Scene, view: _View) -> Iterator[str]:
+def _claims(scene: Scene, view: View) -> Iterator[str]:
     """K3: a tombstone alone has a claim of its own."""
     claims: dict[tuple[str, str, int], Any] = {}
     for intent in view.of("intent"):
@@ -142,7 +98,7 @@ def _claims(scene: Scene, view: _View) -> Iterator[str]:
     del scene
 
 
-def _once(scene: Scene, view: _View) -> Iterator[str]:
+def _once(scene: Scene, view: View) -> Iterator[str]:
     for (step, direction), hits in view.effects.items():
         if step not in view.chains:
             yield f"K1 {step} took effect and belongs to no step"
@@ -152,7 +108,7 @@ def _once(scene: Scene, view: _View) -> Iterator[str]:
     del scene
 
 
-def _ended(scene: Scene, view: _View) -> Iterator[str]:
+def _ended(scene: Scene, view: View) -> Iterator[str]:
     last = view.saga[-1]
     state = last["data"].get("state") if last["kind"] == "closed" else f"not over: {last['kind']}"
     if state != scene.end:
@@ -169,27 +125,23 @@ def _ended(scene: Scene, view: _View) -> Iterator[str]:
             yield f"K5 rolled back and {step['id']} stands: {forward}, {confirm}, {undo}"
 
 
-def _value(scene: Scene, view: _View) -> Iterator[str]:
+def _value(scene: Scene, view: View) -> Iterator[str]:
     wanted: defaultdict[Balance, int] = defaultdict(int)
     fees: defaultdict[str, int] = defaultdict(int)
     for hit in view.landed:
         asset = _NATIVE[hit.chain]
-        payer = scene.ours[hit.chain][hit.sender]
-        # The treasury's coins pay for a transfer; its undo gives back what is left of them.
-        holder = "treasury_btc" if hit.chain == "bitcoin" else payer
+        if hit.redeems:
+            # The payee pays for this one, out of what it gets.
+            wanted[hit.chain, asset, "payee_btc"] -= hit.fee
+            continue
+        # The treasury's coins pay on Bitcoin; what takes an effect back gives what is left of it.
+        holder = "treasury_btc" if hit.chain == "bitcoin" else scene.ours[hit.chain][hit.sender]
         wanted[hit.chain, asset, holder] -= hit.fee
         fees[asset] += hit.fee
     if scene.end == "committed":
-        amounts = {step["id"]: int(step["action"]["amount"]) for step in view.steps}
-        for line, amount in (
-            (("polygon", "ALZ", "treasury_evm"), -amounts["lock"]),
-            (("polygon", "ALZ", "reserve"), amounts["lock"]),
-            (("bitcoin", "BTC", "treasury_btc"), -amounts["move"]),
-            (("bitcoin", "BTC", "settlement_btc"), amounts["move"]),
-            (("ethereum", "ALZ", "receiver"), amounts["mint"]),
-            (("ethereum", "ALZ", "supply"), amounts["mint"]),
-        ):
-            wanted[line] += amount
+        for step in view.steps:
+            for line, sign in _MOVES[step["id"]]:
+                wanted[line] += sign * int(step["action"]["amount"])
     for line in sorted(scene.before):
         changed = scene.after[line] - scene.before[line]
         if changed != wanted[line]:
@@ -200,7 +152,7 @@ def _value(scene: Scene, view: _View) -> Iterator[str]:
         yield f"K4 the saga lists fees {listed}, the chains took {dict(fees)}"
 
 
-def _undone(scene: Scene, view: _View) -> Iterator[str]:
+def _undone(scene: Scene, view: View) -> Iterator[str]:
     order = [step["id"] for step in reversed(view.steps)]
     done = view.of("done", "undo")
     names = [record["step"] for record in done]
@@ -225,21 +177,25 @@ def _undone(scene: Scene, view: _View) -> Iterator[str]:
         yield from _after(scene, view, (earlier, "undo"), (later, "undo"), scene.confirmations)
 
 
-def _order(scene: Scene, view: _View) -> Iterator[str]:
-    """Forward steps one after the other, confirms after all of them are final."""
+def _order(scene: Scene, view: View) -> Iterator[str]:
+    """Forward steps one after the other, the pivot and confirms after all of them are final."""
     steps = [step["id"] for step in view.steps]
     for former, later in pairwise(steps):
         yield from _after(scene, view, (later, "forward"), (former, "forward"), 1)
+    for pivot in [step["id"] for step in view.steps if step["class"] == "pivot"]:
+        for former in steps[: steps.index(pivot)]:
+            needed = (former, "forward")
+            yield from _after(scene, view, (pivot, "forward"), needed, scene.confirmations)
     for step in steps:
         for former in steps:
             needed = (former, "forward")
             yield from _after(scene, view, (step, "confirm"), needed, scene.confirmations)
 
 
-def _after(scene: Scene, view: _View, later: Effort, former: Effort, depth: int) -> Iterator[str]:
+def _after(scene: Scene, view: View, later: Effort, former: Effort, depth: int) -> Iterator[str]:
     """When ``later`` was first sent, the nodes already had ``former`` that deep."""
     what = ".".join(later)
-    note = next((note for note in scene.sent or () if note["what"] == what), None)
+    note = next((note for note in scene.sent if note["what"] == what), None)
     if note is None:
         return
     hit = view.first(*former)
@@ -247,7 +203,7 @@ def _after(scene: Scene, view: _View, later: Effort, former: Effort, depth: int)
         yield f"K6 {what} was sent before {'.'.join(former)} was {depth} deep"
 
 
-def _chained(scene: Scene, view: _View) -> Iterator[str]:
+def _chained(scene: Scene, view: View) -> Iterator[str]:
     heads: dict[str, tuple[int, str]] = {}
     for position, body in enumerate(scene.journal.bodies, start=1):
         record = json.loads(body)
@@ -264,7 +220,7 @@ def _chained(scene: Scene, view: _View) -> Iterator[str]:
     del view
 
 
-def _agrees(scene: Scene, view: _View) -> Iterator[str]:
+def _agrees(scene: Scene, view: View) -> Iterator[str]:
     said = {(r["step"], r["dir"]): (r["tx"], r["height"]) for r in view.of("done")}
     shown = {key: (hits[0].tx, hits[0].height) for key, hits in view.effects.items()}
     for key in sorted(said.keys() | shown.keys()):

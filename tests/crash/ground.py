@@ -3,115 +3,45 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-import signal
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coordinator.devnet.control import unpause_token
-from coordinator.devnet.identities import FUNDED_EVM
+from coordinator.devnet.identities import FUNDED_EVM, SEED, secret_of
 from coordinator.devnet.ledger import evm_address, read_ledger
 from coordinator.devnet.network import CHAIN_IDS, Devnet, DevnetOptions, bitcoin_address, running
 from tests.crash.chain_judge import problems, unintended
+from tests.crash.commits import MOMENTS
+from tests.crash.ends import ENDS, End
 from tests.crash.evidence import Journal, Scene
-from tests.crash.kill_points import PATIENCE_S, Orders, heights, is_at, live
+from tests.crash.keys import make_cheap
+from tests.crash.kill_points import PATIENCE_S, Orders
+from tests.crash.life import Life
+from tests.crash.preimages import leaks
+from tests.crash.watching import heights
+from tests.e2e.network import plan_text
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
-__all__ = ["ENDS", "Crashed", "Ground", "Life", "Run", "crash", "is_stopped", "points_of", "tell"]
+__all__ = ["Crashed", "Ground", "Points", "Run", "crash", "points_of", "tell"]
 
-#: The ends of the plan: every step works, or the token refuses the mint once it is signed.
-ENDS = ("committed", "rolled_back")
 #: Records that come or not as milliseconds fall: a block seen before or after it is final.
 _BY_CHANCE = ("included:", "stuck:")
-# A server without threads forks every life off; forking pytest itself would copy what it runs. It
-# imports beforehand what the coordinator imports only when it needs it: two seconds a life.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        "__main__",
-        "adapters.bitcoin.adapter",
-        "adapters.evm.adapter",
-        "coordinator.cli.audit",
-        "coordinator.journal.verify",
-        "tests.crash.kill_points",
-    ]
-)
-
-
-class Life:
-    """A life as its parent sees it."""
-
-    def __init__(self, orders: Orders) -> None:
-        self.orders = orders
-        self._process = _FORKS.Process(target=live, args=(orders,), daemon=True)
-        self._process.start()
-
-    def kill(self) -> None:
-        """End it, if it has not ended."""
-        self._process.kill()
-        self._process.join()
-
-    def passed(self) -> list[str]:
-        """Every point so far, and every append for which another process was faster."""
-        trail = self.orders.trail
-        return trail.read_text(encoding="utf-8").splitlines() if trail.exists() else []
-
-    def exit_code(self) -> int:
-        """Wait for its end; a negative number is the signal that ended it."""
-        self._process.join(self.orders.timeout_s + PATIENCE_S)
-        code = self._process.exitcode
-        assert code is not None, f"it neither ends nor dies: {self.story()}"
-        return code
-
-    def ended(self) -> None:
-        """It came to the saga's end by itself, and ``audit verify`` is content."""
-        assert self.exit_code() == 0, self.story()
-
-    def died(self) -> str:
-        """It killed itself; return at which point: the last one it passed is that very one."""
-        assert self.exit_code() == -signal.SIGKILL, f"the point never came: {self.story()}"
-        last, wanted = self.passed()[-1], self.orders.stop_at
-        assert wanted is None or is_at(last, wanted), f"killed at {last}, not at {wanted}"
-        return last
-
-    def stopped(self) -> None:
-        """Wait until it has stopped itself (SIGSTOP) at its point."""
-        wait_until(self._is_stopped, what=f"a stop at {self.orders.stop_at}", timeout_s=PATIENCE_S)
-        assert is_at(self.passed()[-1], self.orders.stop_at)
-
-    def _is_stopped(self) -> bool:
-        assert self._process.exitcode is None, f"the point never came: {self.story()}"
-        assert self._process.pid is not None
-        return is_stopped(self._process.pid)
-
-    def go_on(self) -> None:
-        """Let a stopped life go on (SIGCONT)."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def story(self) -> str:
-        """Everything it left behind, for a failure."""
-        log = self.orders.log
-        text = log.read_text(encoding="utf-8") if log.exists() else ""
-        trail = "\n".join(self.passed())
-        return f"life {self.orders.number}, exit {self._process.exitcode}\n{trail}\n{text[-3000:]}"
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether SIGSTOP holds the process (proc(5): its state follows the name in parentheses)."""
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    return stat.rpartition(")")[2].split()[0] == "T"
 
 
 @dataclass
 class Run:
-    """One saga with a journal of its own, the chains as they were before it, and its lives."""
+    """One saga with a journal of its own, the chains as they were before it, and its lives.
+
+    Attributes:
+        end: a name in `ENDS`.
+        config: its chains.toml.
+    """
 
     devnet: Devnet
     folder: Path
@@ -142,7 +72,7 @@ class Run:
 
     def scene(self, *, over: bool = True) -> Scene:
         """What there is to judge; balances only when it is over."""
-        notes = self.folder / "sent.jsonl"
+        notes = self.folder / "notes.jsonl"
         text = notes.read_text(encoding="utf-8") if notes.exists() else ""
         ours = {chain: {evm_address(n).lower(): n for n in FUNDED_EVM} for chain in CHAIN_IDS}
         wallets = ("treasury_btc", "settlement_btc")
@@ -154,8 +84,10 @@ class Run:
             before=self.before,
             after=balances(self.devnet) if over else {},
             journal=Journal.read(self.journal),
-            sent=[json.loads(line) for line in text.splitlines()],
-            end=self.end,
+            notes=[json.loads(line) for line in text.splitlines()],
+            end=ENDS[self.end].state,
+            seed=secret_of(SEED),
+            folders=(self.folder, self.devnet.folder),
         )
 
     def verdict(self) -> list[str]:
@@ -166,6 +98,7 @@ class Run:
         """Leave no process of this run behind, and the world as it was."""
         for life in self.lives:
             life.kill()
+        (self.devnet.folder / "bitcoin.paused").unlink(missing_ok=True)
         for chain in CHAIN_IDS:
             self.devnet.rpc(chain, "anvil_dropAllTransactions")
         if (self.folder / "paused").exists():
@@ -180,17 +113,23 @@ def balances(devnet: Devnet) -> dict[tuple[str, str, str], int]:
 
 @dataclass
 class Ground:
-    """A network on which runs follow each other."""
+    """A network on which runs follow each other.
+
+    Attributes:
+        points: what `points_of` has found on it.
+    """
 
     devnet: Devnet
     folder: Path
     runs: int = 0
+    points: dict[str, Points] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
     def open(cls, folder: Path) -> Iterator[Ground]:
         """Start a network that mines at once; it ends with the ``with``."""
         with running(folder / "devnet", DevnetOptions.instant()) as devnet:
+            make_cheap(devnet.folder / "keys")
             yield cls(devnet, folder)
 
     @contextmanager
@@ -200,18 +139,25 @@ class Ground:
         folder = self.folder / f"run-{self.runs}"
         (folder / "witness").mkdir(parents=True)
         (folder / "journal").mkdir(mode=0o700)
-        text = self.devnet.config.read_text(encoding="utf-8")
-        for old in ("journal/journal.db", "witness/head"):
-            assert text.count(f'"{old}"') == 1
-            text = text.replace(f'"{old}"', f'"{folder / old}"')
-        # Beside the original, because its other paths are relative to it.
-        config = self.devnet.folder / f"chains-{folder.name}.toml"
-        config.write_text(text, encoding="utf-8")
+        config = self._configure(folder, ENDS[end])
         run = Run(self.devnet, folder, end, config, heights(self.devnet), balances(self.devnet))
         try:
             yield run
         finally:
             run.end_all()
+
+    def _configure(self, folder: Path, end: End) -> Path:
+        """Write the plan and chains.toml of one run; return the latter."""
+        (folder / "plan.toml").write_text(plan_text(end.variant, end.changes), encoding="utf-8")
+        text = self.devnet.config.read_text(encoding="utf-8")
+        places = {f'"{old}"': f'"{folder / old}"' for old in ("journal/journal.db", "witness/head")}
+        for old, new in {**places, **end.pace}.items():
+            assert text.count(old) == 1, f"{old} is {text.count(old)} times in chains.toml"
+            text = text.replace(old, new)
+        # Beside the original, because its other paths are relative to it.
+        config = self.devnet.folder / f"chains-{folder.name}.toml"
+        config.write_text(text, encoding="utf-8")
+        return config
 
 
 def tell(headline: str, lines: Iterable[str]) -> None:
@@ -219,23 +165,54 @@ def tell(headline: str, lines: Iterable[str]) -> None:
     print("\n  ".join([f"\n{headline}", *lines]))  # noqa: T201 - that is its job
 
 
-def points_of(ground: Ground, end: str) -> list[str]:
-    """Every point of a run that nobody disturbs, in order; that run is judged too.
+@dataclass(frozen=True)
+class Points:
+    """The points of an end, in order, and of them those near what cannot be taken back."""
+
+    every: tuple[str, ...]
+    dangerous: tuple[str, ...]
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """The moments inside the commit of every append."""
+        appends = [name for name in self.every if name.startswith("before append ")]
+        return tuple(
+            f"{moment} {name.removeprefix('before ')}" for name in appends for moment in MOMENTS
+        )
+
+
+def points_of(ground: Ground, end: str) -> Points:
+    """Every point of a run that nobody disturbs; that run, once for each ground, is judged too.
 
     An append is called by the last record that it holds: whether a record shares the append of the
     next one is a matter of milliseconds, and so is whether there is one at all of `_BY_CHANCE`.
     """
+    if end in ground.points:
+        return ground.points[end]
     with ground.run(end) as run:
         life = run.live()
         life.ended()
         assert run.verdict() == [], life.story()
-    points = []
-    for line in life.passed():
-        side, call, names = line.split(" ", 2)
-        name = names.rpartition("+")[2]
-        if not name.startswith(_BY_CHANCE):
-            points.append(f"{side} {call} {name}")
-    return points
+    lines = [line for line in life.passed() if not line.startswith("lost")]
+    wanted = ENDS[end]
+    begin = next(n for n, line in enumerate(lines) if re.search(wanted.danger, line))
+    stop = len(lines)
+    if wanted.until is not None:
+        stop = next(n for n in range(begin, stop) if re.search(wanted.until, lines[n]))
+    named = [(n, _named(line)) for n, line in enumerate(lines)]
+    found = Points(
+        every=tuple(name for _, name in named if name),
+        dangerous=tuple(name for n, name in named if name and begin <= n < stop),
+    )
+    ground.points[end] = found
+    return found
+
+
+def _named(line: str) -> str | None:
+    """What a point of a trail is called; None if it may be missing another time."""
+    side, call, names = line.split(" ", 2)
+    name = names.rpartition("+")[2]
+    return None if name.startswith(_BY_CHANCE) else f"{side} {call} {name}"
 
 
 @dataclass(frozen=True)
@@ -267,10 +244,10 @@ def crash(
     sound = (first, second) == ("real", "real")
     with ground.run(end) as run:
         killed_at = [run.live(stop_at=point, engine=first).died()]
-        wrong = [f"at the death: {line}" for line in unintended(run.scene(over=False))]
+        wrong = [f"at the death: {line}" for line in _at_a_death(run)]
         if then is not None:
             killed_at.append(run.live(stop_after=then).died())
-            wrong += [f"at the second: {line}" for line in unintended(run.scene(over=False))]
+            wrong += [f"at the second: {line}" for line in _at_a_death(run)]
         life = run.live(engine=second, timeout_s=timeout_s)
         if sound:
             life.ended()
@@ -279,3 +256,8 @@ def crash(
             life.exit_code()
         wrong += run.verdict()
     return Crashed(tuple(killed_at), tuple(wrong))
+
+
+def _at_a_death(run: Run) -> list[str]:
+    scene = run.scene(over=False)
+    return [*unintended(scene), *leaks(scene)]

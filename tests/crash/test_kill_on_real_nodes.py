@@ -1,7 +1,10 @@
 """kill -9 of the real process at every named point, on real nodes; then resume; then the judge.
 
-A run that nobody disturbs lists the points (see `kill_points`); they are then killed one by one.
-What the engine believes is never asked: `chain_judge` reads blocks and the journal's raw bytes.
+A run that nobody disturbs lists the points (see `watching`); they are then killed one by one. What
+the engine believes is never asked: `chain_judge` reads blocks and the journal's raw bytes.
+
+By default every point near what cannot be taken back (see `ends`) and a sample of the others;
+CRASH_ALL=1 is all of them.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.crash.ground import ENDS, Crashed, Ground, crash, points_of, tell
+from tests.crash.ends import ENDS
+from tests.crash.evidence import Journal
+from tests.crash.ground import Crashed, Ground, crash, points_of, tell
+from tests.crash.preimages import exposed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -27,8 +33,8 @@ PARTS = 2
 PAIRS = 4
 #: A resuming process passes at least this many points after a kill in the first three quarters.
 SECOND_AT_MOST = 4
-#: How many of the points that both ends have each part of a success is killed at; CRASH_ALL=1: all.
-SHARED = 2
+#: At how many of the points before the danger each part is killed, and at how many inside commits.
+SAMPLE = 2
 #: A broken engine may wait for ever.
 BROKEN_S = 3.0
 
@@ -59,16 +65,13 @@ def judged(ground: Ground, end: str, point: str, then: int | None = None) -> lis
     return [f"{line}\n    {replay(end, point, then)}" for line in wrong]
 
 
-def chosen(points: list[str], end: str, dice: random.Random) -> list[str]:
-    """All points of a rollback; of a success those that only it has, and some of the others.
-
-    Up to the failing mint both ways are the same: there a rollback is killed at every point.
-    """
-    if end == "rolled_back" or os.environ.get("CRASH_ALL"):
+def chosen(points: list[str], certain: Sequence[str], dice: random.Random) -> list[str]:
+    """All that are certain and a sample of the others, in their order."""
+    others = [point for point in points if point not in certain]
+    if os.environ.get("CRASH_ALL"):
         return points
-    shared = [point for point in points if ".forward" in point]
-    some = dice.sample(shared, SHARED)
-    return [point for point in points if point not in shared or point in some]
+    some = dice.sample(others, min(SAMPLE, len(others)))
+    return [point for point in points if point in certain or point in some]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -77,33 +80,47 @@ def test_killed_at_any_named_point_and_resumed_it_ends_right_with_every_effect_o
     ground: Ground, end: str, part: int
 ) -> None:
     seed = seed_of_this_run()
-    every = points_of(ground, end)
-    expect_forward_points(every)
+    found = points_of(ground, end)
+    expect_forward_points(found.every, ENDS[end].steps)
     # By the name: another part has its own list, which milliseconds may have put in another order.
-    mine = [point for point in every if zlib.crc32(point.encode()) % PARTS == part]
-    points = chosen(mine, end, random.Random(seed))
+    mine = [point for point in found.every if zlib.crc32(point.encode()) % PARTS == part]
+    points = chosen(mine, found.dangerous, random.Random(seed))
 
     wrong = [line for point in points for line in judged(ground, end, point)]
 
-    killed = f"part {part + 1} of {PARTS}: {len(points)} of {len(every)} points, each killed once"
-    tell(f"CRASH_SEED={seed}: a saga {end}, {killed}", points)
+    killed = f"{len(points)} of {len(found.every)} points, each killed once"
+    tell(f"CRASH_SEED={seed}: a saga {end}, part {part + 1} of {PARTS}: {killed}", points)
     assert not wrong, "\n".join([f"CRASH_SEED={seed}", *wrong])
 
 
-def expect_forward_points(points: list[str]) -> None:
+def expect_forward_points(points: Sequence[str], steps: Sequence[str]) -> None:
     """The list is not empty by some mistake: what nobody can leave out is in it, once."""
     assert len(points) == len(set(points))
-    for step in ("lock", "move", "mint"):
+    for step in steps:
         for call in ("prepare ", "append intent:", "submit "):
             for side in ("before", "after"):
                 assert f"{side} {call}{step}.forward#1" in points
 
 
 @pytest.mark.parametrize("end", ENDS)
+def test_killed_in_the_middle_of_a_commit_it_ends_right_whether_or_not_that_is_durable(
+    ground: Ground, end: str
+) -> None:
+    seed = seed_of_this_run()
+    inside = list(points_of(ground, end).inside)
+    points = chosen(inside, [], random.Random(seed))
+
+    wrong = [line for point in points for line in judged(ground, end, point)]
+
+    tell(f"CRASH_SEED={seed}: {end}, {len(points)} of {len(inside)} inside a commit", points)
+    assert not wrong, "\n".join([f"CRASH_SEED={seed}", *wrong])
+
+
+@pytest.mark.parametrize("end", ENDS)
 def test_killed_again_while_it_recovers_it_still_ends_right(ground: Ground, end: str) -> None:
     seed = seed_of_this_run()
     dice = random.Random(seed)
-    points = points_of(ground, end)
+    points = points_of(ground, end).every
     pairs = [
         (dice.choice(points[: len(points) * 3 // 4]), dice.randint(1, SECOND_AT_MOST))
         for _ in range(PAIRS)
@@ -116,6 +133,23 @@ def test_killed_again_while_it_recovers_it_still_ends_right(ground: Ground, end:
     wrong = [line for point, then in pairs for line in judged(ground, end, point, then)]
 
     assert not wrong, "\n".join([f"CRASH_SEED={seed}", *wrong])
+
+
+def test_the_search_for_preimages_finds_them_where_they_are_after_a_redemption(
+    ground: Ground,
+) -> None:
+    with ground.run("hold_committed") as run:
+        run.live(stop_at="before append decided#1").died()
+        assert list(exposed(run.scene(over=False))) == []
+        run.live().ended()
+        run.settle()
+        places = list(exposed(run.scene()))
+
+        assert run.verdict() == []
+        saga = Journal.read(run.journal).records()[0]["data"]["saga"]
+        on_disk, with_a_node = places
+        assert on_disk == f"recovery/preimages/{saga}.hold.json has the preimage of hold"
+        assert with_a_node.startswith("bitcoin has the preimage of hold in ")
 
 
 # ---------------------------------------------------------------- negative controls
@@ -156,6 +190,18 @@ def test_an_engine_that_takes_a_new_nonce_on_resume_is_caught(ground: Ground) ->
     )  # fmt: skip
 
     assert "K3" in rules(crashed)
+
+
+@pytest.mark.parametrize("engine", ["stores preimages", "takes preimages out"])
+def test_an_engine_that_lets_a_preimage_out_before_the_decision_is_caught(
+    ground: Ground, engine: str
+) -> None:
+    crashed = crash(
+        ground, "hold_committed", "after submit hold.forward#1",
+        first=engine, timeout_s=BROKEN_S,
+    )  # fmt: skip
+
+    assert any(line.startswith("at the death: K10") for line in crashed.wrong)
 
 
 def test_an_engine_that_undoes_in_the_order_of_the_plan_is_caught(ground: Ground) -> None:

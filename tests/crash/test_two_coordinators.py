@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash.evidence import Journal
-from tests.crash.ground import ENDS, Ground, tell
+from tests.crash.ground import Ground, tell
 from tests.crash.two_coordinators import PATIENT, Standing, commands, no_bitcoin_blocks, stop
 from tests.waiting import wait_until
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
+#: Ends of the transfer plan.
+ENDS = ("committed", "rolled_back")
 RACES = 2
 NOBODY = "no saga is waiting for a driver"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.crash.evidence import Journal, landed
-from tests.crash.ground import is_stopped
+from tests.crash.life import is_stopped
 from tests.e2e.terminal import Terminal
 from tests.waiting import wait_until
 

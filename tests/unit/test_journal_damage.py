@@ -133,8 +133,15 @@ def test_the_driver_is_a_hint_that_needs_no_record(scene: Scene) -> None:
 def test_derived_tables_are_rebuilt_from_the_records(scene: Scene, table: str) -> None:
     async def open_saga() -> None:
         journal = scene.open()
-        begin = started("eve", reservations=[("polygon", "0xA", "ALZ", 3, 9)], locks=["x", "y"])
-        await journal.append("saga:eve", 0, [begin, plain("stuck"), plain("paused")])
+        begin = started(
+            "eve",
+            reservations=[("polygon", "0xA", "ALZ", 3, 9)],
+            locks=["x", "y"],
+            coins=[("pay", "bitcoin", "ab:0")],
+        )
+        brings, raw = intent("0xeve", [("nonce", 9)], facts={"brings": ["0xB", "ALZ", "3"]})
+        entries = [begin, brings, plain("stuck"), plain("paused")]
+        await journal.append("saga:eve", 0, entries, [raw])
         await journal.close()
 
     asyncio.run(open_saga())
@@ -145,7 +152,7 @@ def test_derived_tables_are_rebuilt_from_the_records(scene: Scene, table: str) -
     connection.close()
     assert scene.check()
 
-    assert rebuild(scene.path) == 17
+    assert rebuild(scene.path) == 18
 
     assert scene.check() == []
     connection = apsw.Connection(str(scene.path))

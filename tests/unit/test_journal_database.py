@@ -90,7 +90,7 @@ def test_a_missing_journal_is_not_made_up(scene: Scene) -> None:
     scene.path.unlink()
 
     for door in (scene.open, lambda: open_readonly(scene.path), lambda: migrate(scene.path)):
-        with pytest.raises(JournalError, match="coordinator init"):
+        with pytest.raises(JournalError, match="coordinator run --execute"):
             door()
     assert not scene.path.exists()
 

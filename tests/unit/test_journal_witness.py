@@ -48,7 +48,7 @@ def test_a_restored_older_backup_is_refused_and_nothing_is_sent(
     with pytest.raises(JournalError, match=r"older than what this machine has witnessed") as caught:
         scene.open()
     assert caught.value.exit_code == 30
-    assert "coordinator recover" in str(caught.value)
+    assert "A lost or old journal" in str(caught.value)
     assert "Nothing was sent" in str(caught.value)
 
 

@@ -1,0 +1,114 @@
+"""A life as its parent sees it: a process of its own, its trail, and how it ended."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+from tests.crash.commits import MOMENTS
+from tests.crash.kill_points import PATIENCE_S, READY, Orders, live
+from tests.crash.watching import is_at
+from tests.waiting import wait_until
+
+__all__ = ["Life", "is_stopped"]
+
+# A server without threads forks every life off; forking pytest itself would copy what it runs. It
+# imports beforehand what the coordinator imports only when it needs it: two seconds a life.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    [
+        "__main__",
+        "adapters.bitcoin.adapter",
+        "adapters.evm.adapter",
+        "coordinator.cli.audit",
+        "coordinator.cli.launch",
+        "coordinator.cli.resume",
+        "coordinator.journal.verify",
+        "tests.crash.kill_points",
+    ]
+)
+
+
+class Life:
+    """A life as its parent sees it."""
+
+    def __init__(self, orders: Orders) -> None:
+        self.orders = orders
+        self._process = _FORKS.Process(target=live, args=(orders,), daemon=True)
+        self._process.start()
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        self._process.kill()
+        self._process.join()
+
+    def passed(self) -> list[str]:
+        """Every point so far, and every append for which another process was faster."""
+        trail = self.orders.trail
+        return trail.read_text(encoding="utf-8").splitlines() if trail.exists() else []
+
+    def exit_code(self) -> int:
+        """Wait for its end; a negative number is the signal that ended it."""
+        self._process.join(self.orders.timeout_s + PATIENCE_S)
+        code = self._process.exitcode
+        assert code is not None, f"it neither ends nor dies: {self.story()}"
+        return code
+
+    def ended(self) -> None:
+        """It came to the saga's end by itself, and ``audit verify`` is content."""
+        assert self.exit_code() == 0, self.story()
+
+    def died(self) -> str:
+        """It killed itself; return at which point."""
+        assert self.exit_code() == -signal.SIGKILL, f"the point never came: {self.story()}"
+        return self._end_of_the_trail()
+
+    def _end_of_the_trail(self) -> str:
+        """The last point it passed, which is the wanted one.
+
+        A commit has a thread of its own, beside which others may pass points.
+        """
+        lines, wanted = self.passed(), self.orders.stop_at
+        if wanted is None:
+            return lines[-1]
+        last = lines if wanted.startswith(MOMENTS) else lines[-1:]
+        found = [line for line in last if is_at(line, wanted)]
+        assert found, f"stopped at {lines[-1]}, not at {wanted}"
+        return found[0]
+
+    def is_ready(self) -> bool:
+        """Whether it has opened everything and waits for the others that it is to meet."""
+        return READY in self.passed()
+
+    def stopped(self) -> None:
+        """Wait until it has stopped itself (SIGSTOP) at its point."""
+        wait_until(self._is_stopped, what=f"a stop at {self.orders.stop_at}", timeout_s=PATIENCE_S)
+        self._end_of_the_trail()
+
+    def _is_stopped(self) -> bool:
+        assert self._process.exitcode is None, f"the point never came: {self.story()}"
+        assert self._process.pid is not None
+        return is_stopped(self._process.pid)
+
+    def go_on(self) -> None:
+        """Let a stopped life go on (SIGCONT)."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def said(self) -> str:
+        """Everything that it printed."""
+        log = self.orders.log
+        return log.read_text(encoding="utf-8") if log.exists() else ""
+
+    def story(self) -> str:
+        """Everything it left behind, for a failure."""
+        trail, said = "\n".join(self.passed()), self.said()[-3000:]
+        return f"life {self.orders.number}, exit {self._process.exitcode}\n{trail}\n{said}"
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether SIGSTOP holds the process (proc(5): its state follows the name in parentheses)."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    return stat.rpartition(")")[2].split()[0] == "T"
