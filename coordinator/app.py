@@ -4,41 +4,45 @@ Concrete adapters are imported where they are opened, so that commands that read
 never load a chain library.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, WrongChain
 from adapters.tables import TableError
+from coordinator.alarm import Notice
 from coordinator.clock import HostClock
 from coordinator.config import ChainConfig, Config
 from coordinator.delivery import FileDelivery
 from coordinator.driving import Driver
-from coordinator.errors import ConfigError, JournalError, KeysError, PreflightError
+from coordinator.errors import ConfigError, JournalError, PreflightError
 from coordinator.interpreter import prepare_to_drive
 from coordinator.journal.base import Record
 from coordinator.journal.liveness import Instance
 from coordinator.journal.sqlite import SqliteJournal
+from coordinator.keyring import (
+    Keyring,
+    LazySecrets,
+    SignerLocked,
+    names_environment,
+    watched_accounts,
+)
 from coordinator.runner import Runner
 from coordinator.saga import SagaState
 from coordinator.signers import (
-    HoldSecrets,
-    Opened,
     Passphrases,
-    Secret,
     check_env_allowed,
-    open_seed,
-    open_signer,
-    read_keystore,
 )
 from coordinator.watchdog import Watchdog
 
 __all__ = [
     "LazySecrets",
     "SignerLocked",
+    "admit_environment",
     "open_adapters",
     "open_driver",
     "open_journal",
@@ -47,66 +51,47 @@ __all__ = [
     "watched_accounts",
 ]
 
-
-class SignerLocked(KeysError):
-    """A signature was asked of a key that this command did not open."""
-
-
-class LazySecrets:
-    """Implements `coordinator.runner.Secrets`; the seed is opened when a hold first needs it."""
-
-    def __init__(self, config: Config, passphrases: Passphrases) -> None:
-        self._config = config
-        self._passphrases = passphrases
-        self._seed: HoldSecrets | None = None
-
-    def open(self) -> HoldSecrets:
-        """Return the opened seed.
-
-        Raises:
-            KeysError: there is no seed in the configuration, or it can not be opened.
-        """
-        if self._seed is None:
-            secrets = self._config.secrets
-            if secrets is None:
-                raise KeysError(
-                    "a hold needs a seed for its preimage and chains.toml has no [secrets]; make "
-                    "one: coordinator keys add seed --kind seed. Nothing was sent."
-                )
-            self._seed = open_seed(
-                secrets.seed, secrets.passphrase, self._passphrases, devnet=self._config.devnet
-            )
-        return self._seed
-
-    def preimage(self, *, saga: str, step: str, generation: int) -> Secret:
-        """Return the 32-byte preimage of one hold."""
-        return self.open().preimage(saga=saga, step=step, generation=generation)
-
-    def hashlock(self, *, saga: str, step: str, generation: int) -> str:
-        """Return its SHA-256 as 64 hex digits."""
-        return self.open().hashlock(saga=saga, step=step, generation=generation)
+_T = TypeVar("_T")
 
 
 def passphrases_for(config: Config, *, interactive: bool) -> Passphrases:
-    """Return where this configuration's passphrases come from."""
-    return Passphrases(
-        config.path.absolute().parent, interactive=interactive, env_allowed=config.devnet
+    """Return where this configuration's passphrases come from.
+
+    The environment is not among it until `admit_environment` (`open_adapters` does that).
+    """
+    return Passphrases(config.path.absolute().parent, interactive=interactive)
+
+
+async def admit_environment(
+    config: Config, passphrases: Passphrases, chains: Collection[str] | None = None
+) -> None:
+    """Let keys and passphrases come from the environment, if everything is a local devnet.
+
+    Nothing is read from it before.
+
+    Args:
+        chains: those whose nodes are asked for their genesis; all enabled ones if None.
+
+    Raises:
+        KeysError: something is not local.
+        PreflightError: a node can not be asked.
+    """
+    if passphrases.environment_allowed:
+        return
+    enabled = sorted(name for name, chain in config.chains.items() if chain.enabled)
+    genesis = []
+    for name in enabled if chains is None else sorted(chains):
+        chain, family = _chain(config, name)
+        with _telling(config):
+            genesis.append(await _reached(name, family.genesis(chain)))
+    if not genesis:
+        return
+    check_env_allowed(
+        devnet=config.devnet,
+        rpc_urls=[url for name in enabled for url in _urls(config.chains[name])],
+        genesis_hashes=genesis,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _WatchOnly:
-    """A signer whose public half is enough for what the command does."""
-
-    name: str
-    address: str
-    public_key: bytes
-
-    async def sign(self, _unsigned: Any) -> bytes:
-        raise SignerLocked(f"signer {self.name} was not opened for this command. Nothing was sent.")
-
-    async def sign_digest(self, _digest: bytes) -> bytes:
-        raise SignerLocked(f"signer {self.name} was not opened for this command. Nothing was sent.")
+    passphrases.allow_environment()
 
 
 @asynccontextmanager
@@ -120,30 +105,35 @@ async def open_adapters(
 
     Raises:
         ConfigError: a chain's table is wrong, or a chain is unknown or not enabled.
-        KeysError: a key can not be opened.
+        KeysError: a key can not be opened, is for another network, or may not come from where it
+            is said to be.
         PreflightError: a node is unreachable or serves another chain.
     """
     adapters: dict[str, Adapter] = {}
     try:
+        if names_environment(config):
+            await admit_environment(config, passphrases, chains)
+        keyring = Keyring(config, passphrases, sign=sign)
         for name in sorted(chains):
-            adapters[name] = _build(config, name, passphrases, sign=sign)
+            chain, family = _chain(config, name)
+            with _telling(config):
+                adapters[name] = family.build(config, chain, keyring)
         for name, adapter in adapters.items():
-            await _open(name, adapter)
-        if sign and any(signer.type == "env" for signer in config.signers.values()):
-            check_env_allowed(
-                devnet=config.devnet,
-                rpc_urls=[url for chain in adapters for url in _urls(config.chains[chain])],
-                genesis_hashes=[str(adapter.terms()["genesis"]) for adapter in adapters.values()],
-            )
+            await _reached(name, adapter.open())
         yield adapters
     finally:
         for adapter in adapters.values():
             await adapter.close()
 
 
-async def _open(name: str, adapter: Adapter) -> None:
+async def _reached(name: str, asking: Awaitable[_T]) -> _T:
+    """Return what a chain's nodes answered.
+
+    Raises:
+        PreflightError: none can be used.
+    """
     try:
-        await adapter.open()
+        return await asking
     except WrongChain as error:
         raise PreflightError(f"{name}: {error}. Nothing was sent.") from error
     except AdapterError as error:
@@ -154,10 +144,21 @@ async def _open(name: str, adapter: Adapter) -> None:
 
 
 def _urls(chain: ChainConfig) -> list[str]:
-    return [chain.table.expand("rpc", url) for url in chain.table.peek("rpc")]
+    """Return a chain's nodes; a variable that is not set names none."""
+    table = chain.table
+    return [
+        table.expand("rpc", url)
+        for url in table.peek("rpc")
+        if not url.startswith("env:") or table.is_set(url)
+    ]
 
 
-def _build(config: Config, name: str, passphrases: Passphrases, *, sign: bool) -> Adapter:
+def _chain(config: Config, name: str) -> "tuple[ChainConfig, _Family]":
+    """Return a chain that may be opened, and what is special to its kind.
+
+    Raises:
+        ConfigError: there is no such chain, or it may not.
+    """
     chain = config.chains.get(name)
     if chain is None or not chain.enabled:
         why = "is not enabled" if chain else "is not"
@@ -168,82 +169,89 @@ def _build(config: Config, name: str, passphrases: Passphrases, *, sign: bool) -
             f"[chain.{name}] kind {chain.kind!r} is unknown; known: {', '.join(_FAMILIES)}. "
             "Nothing was sent."
         )
+    return chain, family
+
+
+@contextmanager
+def _telling(config: Config) -> Iterator[None]:
+    """Name the file in which an adapter found a mistake."""
     try:
-        return family(config, chain, passphrases, sign)
+        yield
     except TableError as error:
         raise ConfigError(f"{config.path}: {error}; nothing was sent") from None
 
 
-def _evm(config: Config, chain: ChainConfig, passphrases: Passphrases, sign: bool) -> Adapter:  # noqa: FBT001 - one signature for the table below
+def _evm(_config: Config, chain: ChainConfig, keyring: Keyring) -> Adapter:
     from adapters.evm.adapter import EvmAdapter
     from adapters.evm.settings import EvmSettings
     from adapters.evm.signing import EvmSigner, LocalEvmSigner
 
     settings = EvmSettings.read(chain.table)
     signers: dict[str, EvmSigner] = {}
-    for name, opened, watch in _keys(config, "ethereum", passphrases, sign=sign):
+    for name, opened, watch in keyring.of_kind("ethereum"):
         signers[name] = LocalEvmSigner(opened.secret.reveal()) if opened else watch
     return EvmAdapter(chain.name, settings, signers, chain.assets)
 
 
-def _bitcoin(config: Config, chain: ChainConfig, passphrases: Passphrases, sign: bool) -> Adapter:  # noqa: FBT001 - one signature for the table below
+async def _evm_genesis(chain: ChainConfig) -> str:
+    from adapters.evm.nodes import Nodes
+    from adapters.evm.settings import EvmSettings
+
+    settings = EvmSettings.read(chain.table)
+    nodes = Nodes(
+        chain.name, settings.rpc, timeout_s=settings.timeout_ms / 1000,
+        chain_id=settings.chain_id, genesis=settings.genesis, clock=time.monotonic,
+    )  # fmt: skip
+    try:
+        await nodes.open()
+        return str(nodes.genesis)
+    finally:
+        await nodes.close()
+
+
+def _bitcoin(config: Config, chain: ChainConfig, keyring: Keyring) -> Adapter:
     from adapters.bitcoin.adapter import BitcoinAdapter
     from adapters.bitcoin.settings import BitcoinSettings
     from adapters.bitcoin.signing import BitcoinSigner, LocalBitcoinSigner
 
     settings = BitcoinSettings.read(chain.table)
     signers: dict[str, BitcoinSigner] = {}
-    for name, opened, watch in _keys(config, "bitcoin", passphrases, sign=sign):
+    network = settings.network.name
+    for name, opened, watch in keyring.of_kind("bitcoin", network=network):
         signers[name] = LocalBitcoinSigner(opened.secret.reveal()) if opened else watch
     return BitcoinAdapter(chain.name, settings, signers, chain.assets, config.recovery_dir)
 
 
-_FAMILIES: Final[Mapping[str, Callable[[Config, ChainConfig, Passphrases, bool], Adapter]]] = {
-    "evm": _evm,
-    "bitcoin": _bitcoin,
+async def _bitcoin_genesis(chain: ChainConfig) -> str:
+    from adapters.bitcoin.nodes import Nodes
+    from adapters.bitcoin.settings import BitcoinSettings
+
+    settings = BitcoinSettings.read(chain.table)
+    nodes = Nodes(settings)
+    try:
+        await nodes.open()
+        return settings.genesis
+    finally:
+        await nodes.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """What is special to one kind of chain.
+
+    Attributes:
+        build: its adapter, not open yet, with the keys of its kind.
+        genesis: hash of block 0 as its nodes show it; needs no key.
+    """
+
+    build: Callable[[Config, ChainConfig, Keyring], Adapter]
+    genesis: Callable[[ChainConfig], Awaitable[str]]
+
+
+_FAMILIES: Final[Mapping[str, _Family]] = {
+    "evm": _Family(_evm, _evm_genesis),
+    "bitcoin": _Family(_bitcoin, _bitcoin_genesis),
 }
-
-#: Kind of chain → kind of the keys that sign for it.
-_SIGNER_KINDS: Final = {"evm": "ethereum", "bitcoin": "bitcoin"}
-
-
-def _keys(
-    config: Config, kind: str, passphrases: Passphrases, *, sign: bool
-) -> list[tuple[str, Opened | None, _WatchOnly]]:
-    """Return the signers of ``kind``, opened if signatures are wanted."""
-    found: list[tuple[str, Opened | None, _WatchOnly]] = []
-    for name, source in config.signers.items():
-        if source.kind not in (None, kind):
-            continue
-        face = None
-        if source.type == "keystore" and source.path is not None:
-            face = read_keystore(source.path, f"signer {name}: keystore").face
-        if face is not None and face.kind != kind:
-            continue
-        opened = None
-        if sign or face is None:
-            opened = open_signer(name, source, passphrases, devnet=config.devnet)
-            if opened.kind != kind:
-                continue
-            face = opened.face
-        watch = _WatchOnly(
-            name, face.address or "", bytes.fromhex(face.public_key) if face.public_key else b""
-        )
-        found.append((name, opened, watch))
-    return found
-
-
-def watched_accounts(config: Config, chain: str) -> dict[str, str]:
-    """Return the addresses of our signers that fit the kind of ``chain``; opens no keystore."""
-    kind = _SIGNER_KINDS[config.chains[chain].kind]
-    found = {}
-    for name, source in config.signers.items():
-        if source.path is None or source.kind not in (None, kind):
-            continue
-        face = read_keystore(source.path, f"signer {name}: keystore").face
-        if face is not None and face.kind == kind and face.address:
-            found[name] = face.address
-    return found
 
 
 def preimage_folder(config: Config) -> Path:
@@ -276,13 +284,14 @@ async def open_driver(
     secrets: LazySecrets,
     *,
     observer: Callable[[SagaState, Record], None],
-    alarm: Callable[[str], None],
+    alarm: Callable[[Notice], None],
 ) -> AsyncIterator[Driver]:
     """Open everything that one process needs to drive sagas, and sign off at the end.
 
     Args:
         observer: called with every record of this process after it is durable.
-        alarm: called by the watchdog, from its thread, while the loop does not move.
+        alarm: called by the watchdog, from its thread, while the loop does not move or the open
+            claim of an ended saga is overdue.
 
     Raises:
         JournalError: the folder of signs of life can not be written.
@@ -299,7 +308,7 @@ async def open_driver(
             deliver=FileDelivery(preimage_folder(config)),
             observer=observer,
         )
-        with Watchdog(runner.earliest_due_ms, alarm) as watchdog:
+        with Watchdog(runner.earliest_due_ms, alarm, notices=runner.notices) as watchdog:
             driver = Driver(journal=journal, instance=instance, runner=runner, watchdog=watchdog)
             try:
                 yield driver

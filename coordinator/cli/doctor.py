@@ -22,7 +22,7 @@ def doctor(
 ) -> None:
     """Check configuration, keys, chains, journal and disk; say what to do about each trouble.
 
-    Ends with 0, or with the exit code of the first trouble: 3, 5, 6 or 30.
+    Ends with 0, or with the exit code of the first trouble: 3, 5, 6, 20 or 30.
     """
     options = options_of(context)
     findings = asyncio.run(_examine(options, offline=offline))

@@ -1,5 +1,6 @@
 """The root command, and the one place where a call ends: exit codes, no tracebacks."""
 
+import signal
 import sys
 from typing import Annotated, Any
 
@@ -49,7 +50,10 @@ def run(arguments: list[str] | None = None) -> None:
     """Run one call and end the process with its exit code."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # both are text streams
-    sys.exit(call(arguments))
+    code = call(arguments)
+    # Everything is told: Ctrl-C while the interpreter clears up could only spoil it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def call(arguments: list[str] | None = None) -> int:
@@ -63,5 +67,7 @@ def call(arguments: list[str] | None = None) -> int:
             args=arguments, prog_name="coordinator", standalone_mode=False, obj=options
         )
     except BaseException as error:  # noqa: BLE001 - every end of a call has a code and a line
+        # Reading stops at the first mistake: a --json after it was not seen yet.
+        options.json |= "--json" in (sys.argv[1:] if arguments is None else arguments)
         return report(error, options)
     return code if isinstance(code, int) else exits.DONE

@@ -17,6 +17,7 @@ __all__ = [
     "PREFLIGHT",
     "ROLLED_BACK",
     "STUCK",
+    "UNAPPROVED",
     "UNVERIFIED",
     "USAGE",
     "of_saga",
@@ -26,6 +27,7 @@ DONE: Final = 0
 BUG: Final = 1
 USAGE: Final = 2
 CONFIG: Final = 3
+UNAPPROVED: Final = 4
 KEYS: Final = 5
 PREFLIGHT: Final = 6
 ROLLED_BACK: Final = 10

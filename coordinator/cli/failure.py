@@ -31,7 +31,7 @@ def report(error: BaseException, options: Options) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else exits.BUG
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-        return _usage(error)
+        return _usage(error, options)
     code, text = _explained(error, options)
     options.out.warn(text)
     if options.json:
@@ -39,11 +39,14 @@ def report(error: BaseException, options: Options) -> int:
     return code
 
 
-def _usage(error: Any) -> int:
+def _usage(error: Any, options: Options) -> int:
     """A mistake in the arguments, told by the library that reads them."""
     from typer import rich_utils
 
     rich_utils.rich_format_error(error)
+    if options.json:
+        said = str(error.format_message()).rstrip(".")
+        _print_error(int(error.exit_code), f"{said}. Nothing was done.")
     return int(error.exit_code)
 
 

@@ -30,7 +30,7 @@ def init(
     taken = [name for name in _FILES if (folder / name).exists()]
     if taken:
         raise ConfigError(
-            f"{', '.join(str(folder / name) for name in taken)} exists already; nothing was "
+            f"already there: {', '.join(str(folder / name) for name in taken)}; nothing was "
             "written. Choose an empty folder: coordinator init FOLDER"
         )
     try:
@@ -48,6 +48,7 @@ def init(
     options.out.document({"v": 1, "type": "init", "written": written})
     options.out.data("\n".join(f"✓ {path}" for path in written))
     options.out.say(
-        "next: fill in chains.toml; coordinator keys add treasury --kind ethereum; coordinator "
-        "doctor. To try everything on local nodes first: coordinator devnet demo"
+        "next: fill in chains.toml; make its keys: coordinator keys add treasury_evm --kind "
+        "ethereum, coordinator keys add treasury_btc --kind bitcoin --network NETWORK; then: "
+        "coordinator doctor. To try everything on local nodes first: coordinator devnet demo"
     )

@@ -42,17 +42,40 @@ def backup(
     context: typer.Context,
     target: Annotated[Path, typer.Argument(help="New file; written 0600.")],
 ) -> None:
-    """Copy the journal while it is in use.
+    """Copy the journal while it is in use, and check the copy; exit 30 if it holds damage.
 
     The copy holds signed transactions: keep it as you keep the journal.
     """
     from coordinator.journal.backup import backup as copy
 
     options = options_of(context)
-    mark = copy(options.load().journal_path, target)
+    mark = copy(options.load_run().journal_path, target)
+    findings = _damage(target)
     value = {"v": 1, "type": "backup", "path": str(target), "position": mark.position}
-    options.out.document({**value, "hash": mark.hash, "journal": mark.journal_id})
-    options.out.data(f"✓ {target}: up to position {mark.position}, hash {mark.hash}")
+    value |= {"hash": mark.hash, "journal": mark.journal_id, "findings": findings}
+    options.out.document(value)
+    mark_text = f"up to position {mark.position}, hash {mark.hash}"
+    if not findings:
+        options.out.data(f"✓ {target}: {mark_text}; every record checked")
+        return
+    options.out.data("\n".join(f"✗ {finding}" for finding in findings))
+    options.out.warn(
+        f"error: {target} is a true copy ({mark_text}) of a journal that is damaged. Keep your "
+        "older backups. Nothing was sent. See: coordinator journal check"
+    )
+    raise typer.Exit(exits.DISK)
+
+
+def _damage(copied: Path) -> list[str]:
+    """Return what is wrong in a backup: it may be the one that is needed some day."""
+    from coordinator.journal.reading import open_readonly
+    from coordinator.journal.verify import check as find
+
+    reader = open_readonly(copied)
+    try:
+        return [finding.text for finding in find(reader, None)]
+    finally:
+        reader.shut()
 
 
 @app.command()
@@ -61,7 +84,7 @@ def migrate(context: typer.Context) -> None:
     from coordinator.journal.database import migrate as bring
 
     options = options_of(context)
-    before, now = bring(options.load().journal_path)
+    before, now = bring(options.load_run().journal_path)
     options.out.document({"v": 1, "type": "migrated", "before": before, "now": now})
     done = "is of this version already" if before == now else f"brought from version {before}"
     options.out.data(f"✓ the journal {done} (version {now})")

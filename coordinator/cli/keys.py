@@ -1,11 +1,14 @@
 """``coordinator keys``: encrypted keystores. No command prints a private key."""
 
+import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from coordinator.cli import exits
+from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, options_of
 from coordinator.cli.output import columns
 from coordinator.errors import KeysError
@@ -29,18 +32,23 @@ def _folder(options: Options, folder: Path | None) -> Path:
 
 
 def _config(options: Options) -> "Config | None":
-    """Return the configuration if there is one: keys are made before it."""
-    return options.load() if options.config_path.exists() else None
+    """Return the configuration, None where there is none yet: keys are made before it."""
+    asked_for = options.config is not None or os.environ.get("COORDINATOR_CONFIG")
+    return options.load() if asked_for or options.config_path.exists() else None
 
 
-def _passphrases(options: Options, config: "Config | None") -> "Passphrases":
+def _passphrases(options: Options, config: "Config | None", source: str | None) -> "Passphrases":
+    """Return where the passphrase comes from that ``source`` names."""
     from coordinator.signers import Passphrases
 
-    return Passphrases(
-        options.config_path.absolute().parent if config else Path(),
-        interactive=not options.no_input,
-        env_allowed=config is not None and config.devnet,
-    )
+    if config is None:
+        return Passphrases(interactive=not options.no_input)
+    from coordinator.app import admit_environment, passphrases_for
+
+    passphrases = passphrases_for(config, interactive=not options.no_input)
+    if source is not None and source.startswith("env:"):
+        asyncio.run(admit_environment(config, passphrases))
+    return passphrases
 
 
 def _shown(name: str, path: Path, face: "PublicFace") -> dict[str, Any]:
@@ -62,7 +70,7 @@ def add(
     *,
     kind: Annotated[str, typer.Option(help="ethereum, bitcoin or seed.")],
     network: Annotated[
-        str | None, typer.Option(help="For bitcoin: mainnet, testnet, signet, regtest …")
+        str | None, typer.Option(help="For bitcoin: mainnet, testnet3, signet or regtest.")
     ] = None,
     folder: _Folder = None,
     passphrase: _Passphrase = None,
@@ -79,9 +87,10 @@ def add(
     options = options_of(context)
     config = _config(options)
     path = keystore_path(_folder(options, folder), name)
+    _check_kind(kind, network)
     if path.exists():
         raise KeysError(f"{path} exists already. Nothing was stored.")
-    passphrases = _passphrases(options, config)
+    passphrases = _passphrases(options, config, passphrase)
     secret = _new_passphrase(passphrases, passphrase, name)
     try:
         if import_:
@@ -96,6 +105,27 @@ def add(
     options.out.say("back this file and its passphrase up, apart from each other")
 
 
+def _check_kind(kind: str, network: str | None) -> None:
+    """Refuse a wrong kind or network before anybody has thought of a passphrase.
+
+    Raises:
+        WrongUsage: naming what there is.
+    """
+    from coordinator.signers import KINDS
+
+    if kind not in KINDS:
+        raise WrongUsage(f"--kind {kind!r} is none of {', '.join(KINDS)}. Nothing was stored.")
+    known = sorted(KINDS[kind].networks)
+    if known and network not in known:
+        given = "is missing" if network is None else f"{network!r} is unknown"
+        raise WrongUsage(
+            f"--network {given}: a key of kind {kind} is for one of {', '.join(known)}. Nothing "
+            "was stored."
+        )
+    if network is not None and not known:
+        raise WrongUsage(f"--network is not for a key of kind {kind}. Nothing was stored.")
+
+
 def _new_passphrase(passphrases: "Passphrases", source: str | None, name: str) -> "Secret":
     if source is None or source == "prompt":
         return passphrases.ask_new(name)
@@ -108,6 +138,8 @@ def list_(context: typer.Context, folder: _Folder = None) -> None:
     from coordinator.signers import list_keystores
 
     options = options_of(context)
+    if folder is None:
+        _config(options)  # a configuration that was named must be there
     found, warnings = list_keystores(_folder(options, folder))
     for warning in warnings:
         options.out.warn(f"warning: {warning}")
@@ -171,8 +203,9 @@ def try_out(
 
     options = options_of(context)
     config = _config(options)
-    path, source = _located(options, name, folder)
-    secret = _passphrases(options, config).read(passphrase or source or "prompt", name)
+    path, configured = _located(options, name, folder)
+    source = passphrase or configured or "prompt"
+    secret = _passphrases(options, config, source).read(source, name)
     try:
         face = check_keystore(path, secret, devnet=config is not None and config.devnet)
     finally:

@@ -1,6 +1,7 @@
 """Driving from the command line: signals, progress, alarms, and how a call says goodbye."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,27 +9,36 @@ from signal import SIGINT, SIGTERM, Signals
 from typing import Any, Final
 
 from adapters.base import Adapter
-from coordinator.alarm import Alarm, split_command
+from coordinator.alarm import Alarm, Notice, split_command
 from coordinator.app import LazySecrets, open_driver
 from coordinator.cli import exits
+from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options
 from coordinator.cli.progress import Progress
 from coordinator.cli.readable import goes_on, summary_lines
 from coordinator.cli.text import now_ms
 from coordinator.config import Config
 from coordinator.driving import Driver, Ending
-from coordinator.errors import ConfigError, CoordinatorError
+from coordinator.errors import CoordinatorError
 from coordinator.journal.base import Record
 from coordinator.journal.sqlite import SqliteJournal
+from coordinator.open_claims import open_claims_of
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.service import load
 from coordinator.views import VIEW_VERSION, saga_view
 
-__all__ = ["Stop", "drive_one", "finish", "open_session", "parse_wait", "run_until_done"]
+__all__ = [
+    "Stop",
+    "drive_one",
+    "finish",
+    "open_session",
+    "parse_on_stuck",
+    "parse_wait",
+    "run_until_done",
+]
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_WATCHDOG: Final = "watchdog"
 #: How long a driver may take to finish a commit that is under way.
 _GOODBYE_S: Final = 10.0
 
@@ -92,14 +102,31 @@ def parse_wait(text: str | None) -> float | None:
     """Return the seconds that ``90``, ``90s``, ``30m``, ``2h`` or ``1d`` mean.
 
     Raises:
-        ConfigError: it is none of these.
+        WrongUsage: it is none of these.
     """
     if text is None:
         return None
     number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
     if not (number.isascii() and number.isdigit()) or len(number) > 9:
-        raise ConfigError(f"--wait {text!r} is no time such as 90s, 30m or 2h. Nothing was sent.")
+        raise WrongUsage(f"--wait {text!r} is no time such as 90s, 30m or 2h. Nothing was sent.")
     return float(int(number) * _UNITS[unit])
+
+
+def parse_on_stuck(text: str | None) -> list[str] | None:
+    """Return the words of the command for alarms, which must be there before it is needed.
+
+    Raises:
+        WrongUsage: there is no such program.
+        ConfigError: its quotes are wrong.
+    """
+    if text is None:
+        return None
+    words = split_command(text)
+    if shutil.which(words[0]) is None:
+        raise WrongUsage(
+            f"--on-stuck {words[0]!r} is no program that can be run here. Nothing was sent."
+        )
+    return words
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +146,12 @@ async def open_session(
     secrets: LazySecrets,
     *,
     stop: Stop,
-    on_stuck: str | None,
+    on_stuck: list[str] | None,
     table: bool,
 ) -> AsyncIterator[Session]:
     """Open a driver whose records are shown, and whose alarms reach the operator's command."""
     out = options.out
-    command = None if on_stuck is None else split_command(on_stuck)
-    alarm = Alarm(command, out.warn)
+    alarm = Alarm(on_stuck, out.warn)
     with Progress(out, table=table) as progress:
 
         def observe(state: SagaState, record: Record) -> None:
@@ -134,10 +160,9 @@ async def open_session(
                 out.warn(f"STUCK {state.saga}: {record.data['reason']}; {record.data['question']}")
                 alarm.ring(state.saga, state.state, record.data)
 
-        def bark(text: str) -> None:
-            out.warn(text)
-            stuck = {"reason": text, "question": "is this process blocked?", "until_s": 0}
-            alarm.ring(_WATCHDOG, "running", stuck)
+        def bark(notice: Notice) -> None:
+            out.warn(f"{notice.reason} ({notice.question})")
+            alarm.tell(notice)
 
         async with open_driver(
             config, journal, adapters, secrets, observer=observe, alarm=bark
@@ -189,17 +214,21 @@ async def _follow(session: Session, saga: str, stop: Stop, wait_s: float | None)
         seen = state.seq
 
 
-def finish(options: Options, state: SagaState, ending: Ending, stop: Stop) -> int:
+def finish(
+    options: Options, state: SagaState, ending: Ending, stop: Stop, journal: SqliteJournal
+) -> int:
     """Print the result of one saga and return the exit code."""
     out, at_ms = options.out, now_ms()
+    claims = open_claims_of(journal, state)
     code = exits.of_saga(state)
     if ending is Ending.STOPPED:
         code = exits.DETACHED
-    out.line(
-        {"v": VIEW_VERSION, "type": "end", "exit": code, "saga": saga_view(state, now_ms=at_ms)}
-    )
+    view = saga_view(state, now_ms=at_ms, open_claims=claims)
+    out.line({"v": VIEW_VERSION, "type": "end", "exit": code, "saga": view})
     out.data(f"saga {state.saga}  {state.name}  digest {state.digest[:4]}…{state.digest[-4:]}")
     out.data("\n".join(summary_lines(state, now_ms=at_ms)))
+    for claim in claims:
+        out.warn(claim.sentence())
     go_on = f"{goes_on(state)} Go on with: coordinator resume {state.saga}"
     if ending is Ending.STOPPED:
         name = stop.signal.name if stop.signal is not None else "a signal"

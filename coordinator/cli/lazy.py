@@ -6,10 +6,12 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from coordinator.cli import exits
 from coordinator.cli.options import global_parameters
 from coordinator.cli.plain import read_plainly
+from coordinator.errors import CoordinatorError
 
-__all__ = ["COMMANDS", "LazyGroup"]
+__all__ = ["COMMANDS", "Interrupted", "LazyGroup"]
 
 #: Command → module and the name of its typer app, in the order of the help.
 COMMANDS: Final = {
@@ -32,8 +34,27 @@ COMMANDS: Final = {
 }
 
 
+class Interrupted(CoordinatorError):
+    """Ctrl-C came in a command that drives no saga."""
+
+    exit_code = exits.DETACHED
+
+
 class LazyGroup(TyperGroup):
     """The root command: knows names, imports the one that is called."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an interrupt is told, where the library would end without a word.
+
+        Raises:
+            Interrupted: Ctrl-C; commands that drive sagas take the signal themselves.
+        """
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                "interrupted; this call sent nothing for any saga. See: coordinator status"
+            ) from None
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the library's signature
         """Return all names; each is imported only for the help's one line about it."""

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from coordinator.cli.output import Output
+from coordinator.errors import ConfigError
 
 if TYPE_CHECKING:
     from coordinator.config import Config
     from coordinator.journal.reading import JournalReader
 
-__all__ = ["Options", "global_parameters", "options_of"]
+__all__ = ["NothingRun", "Options", "global_parameters", "has_run", "options_of"]
 
 _DEFAULT_CONFIG = Path("chains.toml")
+
+
+class NothingRun(ConfigError):
+    """A command about sagas where no saga was ever started; nothing was sent."""
 
 
 @dataclass
@@ -49,19 +54,44 @@ class Options:
         """
         from coordinator.config import load_config
 
+        if not self.config_path.exists():
+            raise ConfigError(
+                f"there is no {self.config_path}. Nothing was sent. Name yours: --config FILE or "
+                "COORDINATOR_CONFIG=FILE; or begin anew: coordinator init"
+            )
         config = load_config(self.config_path)
         self.crash_folder = config.journal_path.parent
         return config
+
+    def load_run(self) -> "Config":
+        """Read the configuration of a command that is about sagas.
+
+        Raises:
+            NothingRun: there never was a journal. One that is lost is told when it is opened.
+        """
+        config = self.load()
+        if has_run(config):
+            return config
+        raise NothingRun(
+            f"there are no sagas: nothing was ever run with {config.path} (no journal at "
+            f"{config.journal_path}). The first one makes it: coordinator run PLAN --execute"
+        )
 
     def read_journal(self) -> "JournalReader":
         """Open the configured journal for reading.
 
         Raises:
+            NothingRun: there never was one.
             JournalError: it is missing or damaged.
         """
         from coordinator.journal.reading import open_readonly
 
-        return open_readonly(self.load().journal_path)
+        return open_readonly(self.load_run().journal_path)
+
+
+def has_run(config: "Config") -> bool:
+    """Whether there is a journal, or the second place remembers one."""
+    return config.journal_path.exists() or config.witness_path.exists()
 
 
 def options_of(context: typer.Context) -> Options:

@@ -17,6 +17,7 @@ except ImportError:  # another typer than the pinned one: its own way then, only
 __all__ = ["read_plainly"]
 
 _PLAIN: Final = (str, Path, int, bool)
+_DIGITS_MAX: Final = 18
 
 
 def read_plainly(command: Any, parent: Context | None) -> None:
@@ -47,6 +48,23 @@ if RuntimeParam is not None:
             kind: Any = self.annotation
             if isinstance(value, kind):
                 return value
-            if kind is bool or (kind is int and not (value.isascii() and value.isdigit())):
+            if kind is int:
+                return self._within(_integer(value, param, ctx), param, ctx)
+            if kind is bool:
                 raise BadParameter(f"{value!r} is not a valid {kind.__name__}", ctx, param)
             return kind(value)
+
+        def _within(self, number: int, param: Any, ctx: Any) -> int:
+            """Hold a number to the least and the most that its declaration names."""
+            info: Any = self.parameter_info
+            least, most = info.min, info.max
+            if (least is not None and number < least) or (most is not None and number > most):
+                span = f"{least} to {most}" if most is not None else f"at least {least}"
+                raise BadParameter(f"{number} is out of range: {span}", ctx, param)
+            return number
+
+
+def _integer(text: str, param: Any, ctx: Any) -> int:
+    if not (text.isascii() and text.removeprefix("-").isdigit()) or len(text) > _DIGITS_MAX:
+        raise BadParameter(f"{text!r} is not a whole number", ctx, param)
+    return int(text)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.cli import exits
+from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, options_of
 from coordinator.cli.output import Output
-from coordinator.errors import PlanError
 
 if TYPE_CHECKING:
     from coordinator.config import Config
@@ -24,15 +24,15 @@ def parse_sets(pairs: list[str]) -> dict[str, str]:
     """Return ``name=value`` arguments as a mapping.
 
     Raises:
-        PlanError: one has no ``=``, or a name comes twice.
+        WrongUsage: one has no ``=``, or a name comes twice.
     """
     sets: dict[str, str] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise PlanError(f"--set {pair!r} is not NAME=VALUE. Nothing was sent.")
+            raise WrongUsage(f"--set {pair!r} is not NAME=VALUE. Nothing was sent.")
         if name in sets:
-            raise PlanError(f"--set {name} is given twice. Nothing was sent.")
+            raise WrongUsage(f"--set {name} is given twice. Nothing was sent.")
         sets[name] = value
     return sets
 

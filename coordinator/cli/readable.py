@@ -19,6 +19,14 @@ _PHASES: Final = {
     "not_done": ("✗", "not done"),
     "written_off": ("!", "written off"),
 }
+#: Verdict → its options; what gives value up needs two persons.
+_VERDICT_OPTIONS: Final = {
+    "adopt": "--adopt TX --by NAME",
+    "burn": "--burn --by NAME",
+    "cap": "--cap PERCENT --by NAME",
+    "reclaim": "--reclaim --by NAME --by NAME",
+    "write_off": "--write-off --by NAME --by NAME",
+}
 _VERB: Final = {"confirm": "confirm", "undo": "undo"}
 
 
@@ -95,6 +103,8 @@ def safe_now_lines(state: SagaState, *, now_ms: int) -> list[str]:
     if state.stuck is not None:
         lines.append(f"  needs you     {state.stuck['reason']}")
         lines.append(f"                {state.stuck['question']}")
+        for number, command in enumerate(_verdict_commands(state)):
+            lines.append(f"  {'or decide' if not number else '':<12}  {command}")
     places = [
         f"{place['value']} {place['asset']} ({place['base_units']} base units): "
         f"{place['holder']} on {place['chain']} (step {place['step']})"
@@ -113,6 +123,19 @@ def safe_now_lines(state: SagaState, *, now_ms: int) -> list[str]:
         lines.append(f"  waits for     {about}{wait['reason']}")
         lines.append(f"                alarms at {moment(wait['until_s'] * 1000)}")
     return lines
+
+
+def _verdict_commands(state: SagaState) -> list[str]:
+    """Return the command of each verdict that the newest alarm allows."""
+    stuck = state.stuck
+    if stuck is None or "step" not in stuck:
+        return []
+    about = f"coordinator resolve {state.saga} {stuck['step']}"
+    return [
+        f"{about} {_VERDICT_OPTIONS[verdict]} --reason TEXT"
+        for verdict in stuck["verdicts"]
+        if verdict in _VERDICT_OPTIONS
+    ]
 
 
 def goes_on(state: SagaState) -> str:

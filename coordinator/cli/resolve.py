@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from coordinator.cli.mistakes import ApprovalMissing, WrongUsage
 from coordinator.cli.options import Options, options_of
 from coordinator.errors import Irreversible, PlanError
+from coordinator.saga.table import ENDS
 
 if TYPE_CHECKING:
     from coordinator.config import Config
@@ -18,6 +20,13 @@ app = typer.Typer(add_completion=False)
 #: Verdicts that give value up or move it against the protocol's own course.
 _TWO_PERSONS = frozenset({"reclaim", "write_off"})
 _CAP_PCT_MAX = 1000
+_PHASES = {
+    "idle": "not started",
+    "included": "in a block already",
+    "done": "final",
+    "not_done": "not done for good",
+    "written_off": "written off",
+}
 _Direction = Literal["forward", "confirm", "undo"]
 
 
@@ -72,10 +81,12 @@ def resolve(
         if given
     ]  # fmt: skip
     if len(chosen) != 1:
-        raise PlanError(
+        raise WrongUsage(
             "give exactly one of --adopt TX, --burn, --cap PERCENT, --reclaim, --write-off. "
             "Nothing was recorded."
         )
+    if not reason.strip():
+        raise WrongUsage("--reason is empty; it stands in the audit log. Nothing was recorded.")
     args = {"tx": adopt} if adopt else {"pct": cap.rstrip("%")} if cap else {}
     asked = _Asked(chosen[0], args, _persons(by, chosen[0]), reason, direction)
     asyncio.run(_resolve(options_of(context), saga, step, asked))
@@ -84,29 +95,36 @@ def resolve(
 def _persons(by: list[str], verdict: str) -> tuple[str, ...]:
     """Return who decided; the same name in other letters is the same person."""
     names = {name.strip().casefold(): name.strip() for name in by if name.strip()}
-    needed = 2 if verdict in _TWO_PERSONS else 1
-    if len(names) < needed:
-        raise PlanError(
-            f"{verdict.replace('_', '-')} needs {needed} different persons: --by A --by B. "
-            "Nothing was recorded."
-            if needed == 2
-            else "--by names nobody. Nothing was recorded."
+    if not names:
+        raise WrongUsage("--by names nobody. Nothing was recorded.")
+    if verdict in _TWO_PERSONS and len(names) < 2:
+        raise ApprovalMissing(
+            f"{verdict.replace('_', '-')} gives value up, so it needs 2 different persons: --by A "
+            "--by B. Nothing was recorded."
         )
     return tuple(names.values())
 
 
 async def _resolve(options: Options, saga: str, step_id: str, asked: _Asked) -> None:
     from coordinator.app import open_journal
+    from coordinator.journal.liveness import live
     from coordinator.service import find_saga, load, record_verdict
 
-    config = options.load()
+    config = options.load_run()
     journal = open_journal(config)
     try:
         name = find_saga(journal, saga)
         state = load(journal, name)
         if step_id not in {step.id for step in state.steps}:
             known = ", ".join(step.id for step in state.steps)
-            raise PlanError(f"saga {name} has no step {step_id}; its steps: {known}.")
+            raise PlanError(
+                f"saga {name} has no step {step_id}; its steps: {known}. Nothing was recorded."
+            )
+        if state.state in ENDS:
+            raise Irreversible(
+                f"saga {name} has ended ({state.state}); a verdict changes nothing any more. "
+                f"Nothing was recorded. See: coordinator show {name}"
+            )
         step = state.step(step_id)
         direction = _chosen_direction(state, step, asked)
         await _check(options, config, state, step, direction, asked)
@@ -114,12 +132,18 @@ async def _resolve(options: Options, saga: str, step_id: str, asked: _Asked) -> 
             journal, name, step_id, direction=direction, verdict=asked.verdict,
             by=asked.by, reason=asked.reason, args=asked.args,
         )  # fmt: skip
+        row = next(row for row in journal.sagas() if row.saga == name)
+        attended = row.driver is not None and live(config.journal_path, row.driver)
     finally:
         await journal.close()
     value: dict[str, Any] = {"v": 1, "type": "verdict", "saga": name, **state.verdicts[-1]}
-    options.out.document(value)
+    options.out.document(value | {"attended": attended})
     options.out.data(f"recorded: {asked.verdict} of {step_id} {direction} in saga {name}")
-    options.out.say(f"a process that drives it acts on this; else: coordinator resume {name}")
+    options.out.say(
+        "this call sent nothing; the process that drives the saga acts on it now"
+        if attended
+        else f"nothing was sent: nobody drives the saga. Go on with: coordinator resume {name}"
+    )
 
 
 def _chosen_direction(state: "SagaState", step: "Step", asked: _Asked) -> _Direction:
@@ -128,7 +152,7 @@ def _chosen_direction(state: "SagaState", step: "Step", asked: _Asked) -> _Direc
         for known in ("forward", "confirm", "undo"):
             if asked.direction == known:
                 return known
-        raise PlanError("--direction is forward, confirm or undo. Nothing was recorded.")
+        raise WrongUsage("--direction is forward, confirm or undo. Nothing was recorded.")
     if asked.verdict == "burn":
         return "forward"
     if asked.verdict == "reclaim" or state.state == "confirming":
@@ -158,8 +182,9 @@ async def _check(
             await require_effect_in(state, step, direction, asked.args["tx"], adapter)
     elif asked.verdict == "cap":
         _check_cap(state.cap_pct(step.id), asked.args["pct"])
-    elif asked.verdict == "burn" and "burn" not in step.kill:
-        raise PlanError(f"step {step.id} can not be burnt. Nothing was recorded.")
+        _check_priced(state, step, direction)
+    elif asked.verdict == "burn":
+        _check_burn(state, step, direction)
     elif asked.verdict == "reclaim":
         _check_reclaim(state, step)
         await _check_expired(options, config, state, step)
@@ -171,9 +196,50 @@ def _check_cap(now_pct: int, text: str) -> None:
     """A cap is only ever raised, and a slip of the finger must not make it a hundredfold."""
     valid = text.isascii() and text.isdigit() and now_pct < int(text[:6]) <= _CAP_PCT_MAX
     if not valid:
-        raise PlanError(
+        raise WrongUsage(
             f"--cap takes per cent of the plan's caps, above {now_pct} and at most "
             f"{_CAP_PCT_MAX}, not {text!r}. Nothing was recorded."
+        )
+
+
+def _check_priced(state: "SagaState", step: "Step", direction: str) -> None:
+    """A cap prices what is sent from now on; there must be something that we pay for."""
+    phase = state.effort(step.id, direction).phase
+    if phase in ("included", "done", "written_off"):
+        raise Irreversible(
+            f"the {direction} of step {step.id} is {phase.replace('_', ' ')}: no fee of it is left "
+            "to raise. Nothing was recorded."
+        )
+    if direction == "confirm" and step.reveals and step.deliver != "calldata":
+        raise PlanError(
+            f"the payee of step {step.id} pays for the redeem, not we. Nothing was recorded."
+        )
+
+
+def _check_burn(state: "SagaState", step: "Step", direction: str) -> None:
+    """A burn consumes the claim of a forward that waits for its block; there must be one."""
+    if direction != "forward":
+        raise WrongUsage(
+            f"only a forward can be burnt; the {direction} of step {step.id} is tried until it "
+            "succeeds. Nothing was recorded."
+        )
+    if "burn" not in step.kill:
+        raise PlanError(f"step {step.id} can not be burnt. Nothing was recorded.")
+    phase = state.effort(step.id, "forward").phase
+    if phase != "unknown":
+        back = (
+            f" To take everything back: coordinator rollback {state.saga} --reason TEXT."
+            if state.state == "running"
+            else ""
+        )
+        raise Irreversible(
+            f"step {step.id} is {_PHASES[phase]}: nothing of it waits for a block that a burn "
+            f"could overtake.{back} Nothing was recorded."
+        )
+    if state.state != "running":
+        raise Irreversible(
+            f"saga {state.saga} is {state.state}: it ends what still waits by itself, and sends it "
+            "again where it must land. Nothing was recorded."
         )
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from coordinator.cli import exits
-from coordinator.cli.options import Options, options_of
-from coordinator.errors import ConfigError
+from coordinator.cli.mistakes import WrongUsage
+from coordinator.cli.options import Options, has_run, options_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -47,10 +47,11 @@ def resume(
     --all it is 0 when every saga that was taken up has ended, 20 when one is stuck, else 21.
     """
     if (saga is None) != all_ or (follow and not all_):
-        raise ConfigError("resume takes a SAGA, or --all (with or without --follow).")
-    from coordinator.cli.launch import parse_wait, run_until_done
+        raise WrongUsage("resume takes a SAGA, or --all (with or without --follow).")
+    from coordinator.cli.launch import parse_on_stuck, parse_wait, run_until_done
 
-    call = _Call(options_of(context), saga, parse_wait(wait), on_stuck, follow=follow)
+    command = parse_on_stuck(on_stuck)
+    call = _Call(options_of(context), saga, parse_wait(wait), command, follow=follow)
     raise typer.Exit(run_until_done(call.work))
 
 
@@ -62,7 +63,7 @@ class _Call:
         options: Options,
         saga: str | None,
         wait_s: float | None,
-        on_stuck: str | None,
+        on_stuck: list[str] | None,
         *,
         follow: bool,
     ) -> None:
@@ -83,8 +84,12 @@ class _Call:
         from coordinator.signers import forbid_core_dumps
 
         forbid_core_dumps()
-        config = self._options.load()
-        journal = open_journal(config)
+        config = self._options.load() if self._saga is None else self._options.load_run()
+        if not (has_run(config) or self._follow):
+            self._options.out.say("no saga is waiting for a driver: nothing was ever run here")
+            return exits.DONE
+        # A service may be started before the first saga is.
+        journal = open_journal(config, create=self._follow)
         try:
             one = None if self._saga is None else find_saga(journal, self._saga)
             passphrases = passphrases_for(config, interactive=not self._options.no_input)
@@ -99,7 +104,7 @@ class _Call:
                 if one is None:
                     return await self._drive_all(session, stop)
                 state, ending = await drive_one(session, one, stop=stop, wait_s=self._wait_s)
-            return finish(self._options, state, ending, stop)
+            return finish(self._options, state, ending, stop, journal)
         finally:
             await journal.close()
 
@@ -114,7 +119,7 @@ class _Call:
         if one is not None:
             return set(load(journal, one).plan["chains"])
         by_plan = {row.digest: row.saga for row in journal.sagas(open_only=True)}
-        names = [*by_plan.values(), *loose_ends(journal)]
+        names = [*by_plan.values(), *(state.saga for state in loose_ends(journal))]
         # A saga that needs another chain is told about when its turn comes; the rest goes on.
         return enabled & {chain for name in names for chain in load(journal, name).plan["chains"]}
 
@@ -141,8 +146,6 @@ class _Call:
         import asyncio
         import contextlib
 
-        from coordinator.driving import loose_ends
-
         driver = session.driver
         if not self._follow and not driver.unattended():
             self._options.out.say("no saga is waiting for a driver")
@@ -150,7 +153,7 @@ class _Call:
         while not stop.event.is_set():
             if time.monotonic() >= swept_s + _SWEEP_S:
                 swept_s = time.monotonic()
-                for saga in loose_ends(driver.journal):
+                for saga in driver.loose_ends():
                     yield saga
             rows = [row for row in driver.unattended() if row.saga not in self._refused]
             for first in range(0, len(rows), _BATCH):
@@ -187,6 +190,8 @@ class _Call:
     def _code(self, session: "Session") -> int:
         from coordinator.cli.readable import headline
         from coordinator.cli.text import amounts, now_ms
+        from coordinator.driving import loose_ends
+        from coordinator.open_claims import open_claims_of
         from coordinator.saga.table import ENDS
         from coordinator.service import load
         from coordinator.views import saga_view
@@ -198,6 +203,9 @@ class _Call:
             view = saga_view(state, now_ms=now_ms())
             out.line({"v": 1, "type": "end", "exit": exits.of_saga(state), "saga": view})
             out.data(f"{name}  {state.name}  {headline(state)}  fees {amounts(state, state.fees)}")
+        for state in loose_ends(session.driver.journal):
+            for claim in open_claims_of(session.driver.journal, state):
+                out.warn(claim.sentence())
         if self._refused:
             return exits.PREFLIGHT
         if exits.STUCK in codes:

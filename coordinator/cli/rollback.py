@@ -2,10 +2,12 @@
 
 import asyncio
 import getpass
+import os
 from typing import Annotated
 
 import typer
 
+from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, options_of
 
 app = typer.Typer(add_completion=False)
@@ -24,7 +26,17 @@ def rollback(
     next resume.
     """
     options = options_of(context)
-    asyncio.run(_ask(options, saga, by or getpass.getuser(), reason))
+    if not reason.strip():
+        raise WrongUsage("--reason is empty; it stands in the audit log. Nothing was recorded.")
+    asyncio.run(_ask(options, saga, by or _login_name(), reason))
+
+
+def _login_name() -> str:
+    """Return who is logged in; a container may run under a number that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 async def _ask(options: Options, saga: str, by: str, reason: str) -> None:
@@ -32,7 +44,7 @@ async def _ask(options: Options, saga: str, by: str, reason: str) -> None:
     from coordinator.journal.liveness import live
     from coordinator.service import ask_rollback, find_saga, load
 
-    config = options.load()
+    config = options.load_run()
     journal = open_journal(config)
     try:
         name = find_saga(journal, saga)

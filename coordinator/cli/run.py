@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, options_of
 from coordinator.cli.plan import chains_of, parse_sets, report
 from coordinator.errors import Conflict
@@ -53,10 +54,12 @@ def run(
         code = asyncio.run(report(options, file, sets, None))
         options.out.say("NOTHING SENT. To send it, add --execute")
         raise typer.Exit(code)
-    from coordinator.cli.launch import parse_wait, run_until_done
+    from coordinator.cli.launch import parse_on_stuck, parse_wait, run_until_done
 
-    wait_s = parse_wait(wait)
-    call = _Call(options, file, sets, key, wait_s, on_stuck)
+    if key is not None and not key.strip():
+        # As a variable that is not set would leave it: that would attach to the plan's own saga.
+        raise WrongUsage("--key is empty. Nothing was sent.")
+    call = _Call(options, file, sets, key, parse_wait(wait), parse_on_stuck(on_stuck))
     raise typer.Exit(run_until_done(call.work))
 
 
@@ -70,7 +73,7 @@ class _Call:
         sets: dict[str, str],
         key: str | None,
         wait_s: float | None,
-        on_stuck: str | None,
+        on_stuck: list[str] | None,
     ) -> None:
         self._options = options
         self._file = file
@@ -129,7 +132,7 @@ class _Call:
             word = "started" if begun.fresh else "attached to"
             self._options.out.say(f"{word} saga {begun.saga} ({lock.data['name']})")
             state, ending = await drive_one(session, begun.saga, stop=stop, wait_s=self._wait_s)
-        return finish(self._options, state, ending, stop)
+        return finish(self._options, state, ending, stop, journal)
 
     async def _admit(
         self, journal: "SqliteJournal", adapters: "Mapping[str, Adapter]", lock: "Lock"

@@ -1,5 +1,6 @@
 """``coordinator secret``: the preimage of a hold, once its reveal is durable."""
 
+import asyncio
 import hashlib
 from typing import Annotated
 
@@ -29,9 +30,12 @@ def secret(
     reader = options.read_journal()
     name = find_saga(reader, saga)
     hashlock = _revealed(load(reader, name), step)
-    from coordinator.app import LazySecrets, passphrases_for
+    from coordinator.app import LazySecrets, admit_environment, passphrases_for
 
-    secrets = LazySecrets(config, passphrases_for(config, interactive=not options.no_input))
+    passphrases = passphrases_for(config, interactive=not options.no_input)
+    if config.secrets is not None and config.secrets.passphrase.startswith("env:"):
+        asyncio.run(admit_environment(config, passphrases))
+    secrets = LazySecrets(config, passphrases)
     preimage = secrets.preimage(saga=name, step=step, generation=1).reveal()
     if hashlib.sha256(preimage).hexdigest() != hashlock:
         raise KeysError(
@@ -52,12 +56,18 @@ def _revealed(state: SagaState, step: str) -> str:
     """
     if step not in {each.id for each in state.steps} or not state.step(step).reveals:
         holds = ", ".join(each.id for each in state.steps if each.reveals) or "none"
-        raise PlanError(f"saga {state.saga} has no hold called {step}; its holds: {holds}.")
+        raise PlanError(
+            f"saga {state.saga} has no hold called {step}; its holds: {holds}. Nothing was printed."
+        )
     effort = state.effort(step, "confirm")
     if not effort.revealed or effort.hashlock is None:
         raise Irreversible(
             f"the preimage of step {step} stays secret: saga {state.saga} is {state.state} and its "
             "reveal is not in the journal. Whoever has it could take the held value for good. "
-            "Nothing was printed."
+            "Nothing was printed. It can be had once the commit is decided: coordinator watch "
+            f"{state.saga}"
+            if state.state == "running"
+            else f"the preimage of step {step} stays secret for ever: saga {state.saga} is "
+            f"{state.state}, and its hold goes back to us. Nothing was printed."
         )
     return effort.hashlock

@@ -4,21 +4,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from coordinator.cli.options import options_of
+from coordinator.cli.mistakes import WrongUsage
+from coordinator.cli.options import has_run, options_of
 from coordinator.cli.output import Output, columns
-from coordinator.cli.text import now_ms, short_saga, span
+from coordinator.cli.text import moment, now_ms, short, short_saga, span
 from coordinator.journal.base import SagaRow
 from coordinator.journal.liveness import live
+from coordinator.open_claims import OpenClaim, ended_with_open_claims, open_claims_of
 from coordinator.saga import SagaState
-from coordinator.saga.table import ENDS
+from coordinator.saga.table import ENDS, LIVE
 from coordinator.service import find_saga, load
 from coordinator.views import VIEW_VERSION, row_view
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from coordinator.journal.reading import JournalReader
 
 app = typer.Typer(add_completion=False)
 
+#: What sagas can be chosen by: every state, and the flag that needs somebody.
+_STATES = (*sorted(LIVE), *sorted(ENDS), "stuck")
 _HEAD = ("SAGA", "PLAN", "STATE", "STEP", "AGE", "VALUE AT RISK", "NEEDS YOU")
 
 
@@ -30,30 +36,53 @@ def status(
         str | None,
         typer.Option(help="running, confirming, undoing, committed, rolled_back … or stuck."),
     ] = None,
-    limit: Annotated[int, typer.Option(help="How many open and how many ended ones.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, help="How many open and how many ended ones.")] = 50,
 ) -> None:
     """List sagas: where they are and what they need. Reads the journal only."""
     options = options_of(context)
     out = options.out
+    state = _known_state(state)
     config = options.load()
-    if not (config.journal_path.exists() or config.witness_path.exists()):
+    if not has_run(config):
         out.document({"v": VIEW_VERSION, "sagas": []})
         out.data("no sagas: nothing was ever run here")
         return
     reader = options.read_journal()
     every = reader.sagas()
-    rows = _chosen(every, reader, saga, state, max(limit, 0))
-    views = [_view(reader, row) for row in rows]
+    claims = _open_claims(reader)
+    rows = _chosen(every, reader, saga, state, limit, claims)
+    views = [_view(reader, row, claims.get(row.saga, ())) for row in rows]
     out.document({"v": VIEW_VERSION, "sagas": views})
     out.data("\n".join(_table(views, out)) if views else "no sagas")
     if len(rows) < len(every) and saga is None and state is None:
         out.say(f"{len(every) - len(rows)} more; see --limit")
 
 
+def _known_state(text: str | None) -> str | None:
+    """Return a state in the form of the journal; tables print it in capitals.
+
+    Raises:
+        WrongUsage: there is no such state.
+    """
+    if text is None or text.lower() in _STATES:
+        return None if text is None else text.lower()
+    raise WrongUsage(f"--state {text!r} is none of {', '.join(_STATES)}.")
+
+
+def _open_claims(reader: "JournalReader") -> dict[str, tuple[OpenClaim, ...]]:
+    """Return what ended sagas have left open, by saga."""
+    return {state.saga: open_claims_of(reader, state) for state in ended_with_open_claims(reader)}
+
+
 def _chosen(
-    rows: list[SagaRow], reader: "JournalReader", saga: str | None, state: str | None, limit: int
+    rows: list[SagaRow],
+    reader: "JournalReader",
+    saga: str | None,
+    state: str | None,
+    limit: int,
+    claims: "Collection[str]",
 ) -> list[SagaRow]:
-    """Return the rows to show, oldest first; stuck sagas are always among them."""
+    """Return the rows to show, oldest first; who needs somebody is always among them."""
     if saga is not None:
         wanted = find_saga(reader, saga)
         return [row for row in rows if row.saga == wanted]
@@ -62,15 +91,16 @@ def _chosen(
     ended = [row.saga for row in rows if row.state in ENDS]
     living = [row.saga for row in rows if row.state not in ENDS and not row.stuck]
     shown = {row.saga for row in rows if row.stuck and row.state not in ENDS}
+    shown.update(claims)
     shown.update(ended[len(ended) - min(limit, len(ended)) :], living[:limit])
     return [row for row in rows if row.saga in shown]
 
 
-def _view(reader: "JournalReader", row: SagaRow) -> dict[str, Any]:
+def _view(reader: "JournalReader", row: SagaRow, claims: tuple[OpenClaim, ...]) -> dict[str, Any]:
     is_open = row.state not in ENDS
     fold: SagaState | None = load(reader, row.saga) if is_open else None
     attended = is_open and row.driver is not None and live(reader.path, row.driver)
-    return row_view(row, fold, attended=attended, now_ms=now_ms())
+    return row_view(row, fold, attended=attended, now_ms=now_ms(), open_claims=claims)
 
 
 def _table(views: list[dict[str, Any]], out: Output) -> list[str]:
@@ -110,6 +140,17 @@ def _need(view: dict[str, Any]) -> str:
         return f"{stuck['reason']}: {stuck['question']}{resume}"
     if view["state"] not in ENDS and not view["attended"]:
         return f"nobody drives it: coordinator resume {view['saga']}"
+    if view["open_claims"]:
+        return "; ".join(_claim_need(claim) for claim in view["open_claims"])
     if view["state"] == "closed_by_operator":
         return f"a person closed it: coordinator show {view['saga']}"
     return "–"
+
+
+def _claim_need(claim: dict[str, Any]) -> str:
+    since = moment(claim["since_ms"])
+    burn = f"its burn {short(claim['burn'])} is on its way" if claim["burn"] else "not burnt yet"
+    return (
+        f"nonce {claim['nonce']} of {claim['account']} on {claim['chain']} is open since {since}, "
+        f"{burn}: {claim['command']}"
+    )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from typing import Final
 
 from adapters.assets import format_amount
 from coordinator.saga import SagaState
@@ -17,6 +18,16 @@ __all__ = [
     "short_saga",
     "span",
 ]
+
+
+#: Kind of cause → a sentence's words; a kind that is not here speaks for itself.
+_CAUSES: Final = {
+    "refused": "step {step} was refused before anything of it was sent: {text}",
+    "failed": "step {step} failed: {text}",
+    "margin": "the hold of step {step} would expire too soon to commit: {text}",
+    "written_off": "step {step} was {text}",
+    "operator": "asked for by {text}",
+}
 
 
 def now_ms() -> int:
@@ -77,8 +88,5 @@ def cause(state: SagaState) -> str:
     if found is None:
         return "not decided yet"
     text = str(found["text"])
-    if found["kind"] == "refused":
-        return f"step {found['step']} was refused before anything of it was sent: {text}"
-    if found["kind"] == "operator":
-        return f"asked for by {text}"
-    return f"step {found['step']} failed: {text}" if "step" in found else text
+    sentence = _CAUSES.get(str(found["kind"]), "{text}")
+    return sentence.format(step=found.get("step"), text=text)

@@ -40,6 +40,8 @@ class Agent:
         self._block_s = float(devnet.options["bitcoin_block_s"])
         self._mined_s = time.monotonic()
         self._redeemed: set[str] = set()
+        #: told once in the log; tried again all the same.
+        self._refused: set[str] = set()
 
     @property
     def look_s(self) -> float:
@@ -69,9 +71,23 @@ class Agent:
             if path.name in self._redeemed:
                 continue
             note = json.loads(path.read_text(encoding="utf-8"))
-            if "witness_script" in note["hold"]:
-                asyncio.run(self._redeem(note["preimage"], note["hold"]))
+            if "witness_script" in note["hold"] and not self._redeemed_now(path.name, note):
+                continue
             self._redeemed.add(path.name)
+
+    def _redeemed_now(self, name: str, note: dict[str, Any]) -> bool:
+        """Send a hold's redeem; False if the node refuses it, as it does once the hold is refunded.
+
+        The next turn tries again: the hold may only be waiting for its block.
+        """
+        try:
+            asyncio.run(self._redeem(note["preimage"], note["hold"]))
+        except NodeRefused as error:
+            if name not in self._refused:
+                print(f"agent: {name}: {error}", flush=True)  # noqa: T201 - its log
+            self._refused.add(name)
+            return False
+        return True
 
     async def _redeem(self, preimage: str, facts: dict[str, Any]) -> None:
         redemption = await redeem(

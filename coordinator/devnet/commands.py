@@ -1,5 +1,6 @@
 """``coordinator devnet``: a network of one's own to try plans on, from up to down."""
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -239,7 +240,6 @@ def _description(devnet: "Devnet", what: str, ledger: dict[Any, int]) -> list[st
     ):
         address = evm_address(name) if chain in CHAIN_IDS else bitcoin_address(name)
         accounts.append((name, decimal(asset, ledger[Line(chain, asset, name)]), chain, address))
-    plan = "examples/alz-hold.toml"
     return [
         f"The development network {what} in {devnet.folder}",
         "",
@@ -251,10 +251,20 @@ def _description(devnet: "Devnet", what: str, ledger: dict[Any, int]) -> list[st
         "",
         "Next",
         *activation(),
-        f"  export COORDINATOR_CONFIG={devnet.config}",
-        f"  coordinator plan {plan}              what would happen; sends nothing",
-        f"  coordinator run {plan} --execute     lock, hold and mint: all or none",
-        "  coordinator status                                 what there is",
-        "  coordinator devnet reorg ethereum 2                make trouble",
-        "  coordinator devnet down                            end it",
+        f"  export COORDINATOR_CONFIG={shlex.quote(str(devnet.config))}",
+        *columns(_next_commands(devnet.folder), indent="  "),
+    ]
+
+
+def _next_commands(folder: Path) -> list[tuple[str, str]]:
+    """Return commands for this network, wherever it lives, and what each is for."""
+    usual = folder == _FOLDER.absolute()
+    where = "" if usual else f" --folder {shlex.quote(str(folder))}"
+    plan = "examples/alz-hold.toml"
+    return [
+        (f"coordinator plan {plan}", "what would happen; sends nothing"),
+        (f"coordinator run {plan} --execute", "lock, hold and mint: all or none"),
+        ("coordinator status", "what there is"),
+        (f"coordinator devnet reorg ethereum 2{where}", "make trouble"),
+        (f"coordinator devnet down{where}", "end it"),
     ]

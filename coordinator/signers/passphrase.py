@@ -35,7 +35,8 @@ class Passphrases:
     Args:
         base: folder that relative ``file:`` paths start from (that of chains.toml).
         interactive: False refuses ``prompt`` (``--no-input``).
-        env_allowed: what `check_env_allowed` said; False refuses ``env:``.
+        env_allowed: what `check_env_allowed` said; False refuses ``env:`` until
+            `allow_environment`.
         environ: the environment to read ``env:`` from.
     """
 
@@ -53,6 +54,15 @@ class Passphrases:
         self._environ = environ
         # A descriptor can be read once; several keystores may share its passphrase.
         self._from_descriptor: dict[int, Secret] = {}
+
+    @property
+    def environment_allowed(self) -> bool:
+        """Whether ``env:`` is read."""
+        return self._env_allowed
+
+    def allow_environment(self) -> None:
+        """Read ``env:`` from now on: `check_env_allowed` had nothing against it."""
+        self._env_allowed = True
 
     def read(self, source: str, what: str) -> Secret:
         """Return the passphrase that ``source`` leads to; one trailing line end is not part of it.

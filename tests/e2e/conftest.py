@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from coordinator.devnet.network import Devnet, DevnetOptions, running
+from tests.e2e.terminal import Terminal
 from tests.e2e.trouble import World
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +33,10 @@ def world(shared_devnet: Devnet) -> Iterator[World]:
 def devnet(world: World) -> Devnet:
     """A network on which any trouble may be made."""
     return world.devnet
+
+
+@pytest.fixture
+def terminal(world: World, tmp_path: Path) -> Iterator[Terminal]:
+    """The command line on that network, with a journal of its own."""
+    with ExitStack() as ends:
+        yield Terminal.on(world.devnet, tmp_path, ends)

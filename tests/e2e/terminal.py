@@ -103,6 +103,16 @@ class Terminal:
     def run(self, *arguments: str, code: int = 0) -> Call:
         return self.start(*arguments).ended(code)
 
+    def leave_at(self, step: str, *arguments: str) -> str:
+        """Run a plan until the step's intent is durable, and detach; return the saga.
+
+        What waits for a block when the command ends, waits for it still.
+        """
+        call = self.start("run", *arguments, "--execute")
+        saga = self.awaits("intent", step)
+        call.signal(signal.SIGINT).ended(130)
+        return saga
+
     def rows(self) -> list[SagaRow]:
         """The sagas of the journal; none while there is no journal."""
         return self._read(lambda reader: reader.sagas()) or []
@@ -128,7 +138,7 @@ class Terminal:
             if len(rows) <= saga:
                 return None
             name = rows[saga].saga
-            return name if self.kinds(name).count(f"{kind} {step} {direction}") else None
+            return name if f"{kind} {step} {direction}".rstrip() in self.kinds(name) else None
 
         return wait_until(probe, what=f"{kind} {step} {direction}", timeout_s=PATIENCE_S)
 

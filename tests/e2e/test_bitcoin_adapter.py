@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import stat
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from adapters.base import BlockEvent
 from adapters.bitcoin.address import parse_address

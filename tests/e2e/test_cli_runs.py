@@ -5,31 +5,22 @@ from __future__ import annotations
 import json
 import signal
 import sys
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
 from coordinator.devnet.ledger import evm_address
 from tests.e2e.network import settled
-from tests.e2e.terminal import PATIENCE_S, Terminal
+from tests.e2e.terminal import PATIENCE_S
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
+    from tests.e2e.terminal import Terminal
     from tests.e2e.trouble import World
 
 TREASURY = evm_address("treasury_evm")
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def terminal(world: World, tmp_path: Path) -> Iterator[Terminal]:
-    with ExitStack() as ends:
-        yield Terminal.on(world.devnet, tmp_path, ends)
 
 
 def test_nothing_is_sent_and_no_journal_is_made_without_execute(

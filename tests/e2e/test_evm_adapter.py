@@ -5,10 +5,10 @@ Each test plays the part of a saga by hand: preflight, prepare, send, observe.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.base import Attempt, Resolved, Task
 from adapters.errors import Rejected, Transient

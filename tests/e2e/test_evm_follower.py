@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace as restated
 
 from adapters.base import Attempt, BlockEvent, Task
 from adapters.errors import Transient, WrongChain
@@ -162,7 +163,7 @@ def test_another_process_sees_what_happened_before_it_started(stage: Deployment)
         try:
             seen = await fresh.observe(task, [attempt])
             assert seen.found is not None
-            undo = replace(task, direction="undo", forward=seen.found.facts)
+            undo = restated(task, direction="undo", forward=seen.found.facts)
             assert (await fresh.observe(undo, [])).found is None
         finally:
             await fresh.close()

@@ -66,6 +66,15 @@ class World:
         pool = self.devnet.rpc(chain, "txpool_content")["pending"]
         return [tx["hash"] for txs in pool.values() for tx in txs.values()]
 
+    def pending(self, chain: str, tx_hash: str) -> dict[str, Any]:
+        """A transaction of an EVM chain that waits for a block, as its node shows it."""
+        pool = self.devnet.rpc(chain, "txpool_content")["pending"]
+        return next(tx for txs in pool.values() for tx in txs.values() if tx["hash"] == tx_hash)
+
+    def raise_base_fee(self, chain: str, gwei: int) -> None:
+        """Demand for blocks: the next one costs this much; each empty one after it a bit less."""
+        self.devnet.rpc(chain, "anvil_setNextBlockBaseFeePerGas", hex(gwei * 10**9))
+
     def drop(self, chain: str) -> None:
         """The pool forgets what waits in it, as a node does when the payer can not pay."""
         self.devnet.rpc(chain, "anvil_dropAllTransactions")
@@ -125,7 +134,9 @@ class World:
         part_sat = (total_sat - fee_sat) // parts
         output = TxOutput(part_sat, script_of_key(receiver.public_key))
         spends = tuple(
-            Spend(outpoint, values[outpoint], code, source, partial(_witness, signer.public_key))
+            Spend(
+                outpoint, values[outpoint], code, source, partial(p2wpkh_witness, signer.public_key)
+            )
             for outpoint in outpoints
         )
         raw = _at_once(Draft(spends, (output,) * parts).sign({source: signer}))
@@ -135,7 +146,8 @@ class World:
         return moved | {line: moved.get(line, 0) + part_sat * parts}
 
 
-def _witness(public_key: bytes, signature: bytes) -> tuple[bytes, ...]:
+def p2wpkh_witness(public_key: bytes, signature: bytes) -> tuple[bytes, ...]:
+    """The witness of an input that pays from a key of ours (BIP-141)."""
     return (signature, public_key)
 
 

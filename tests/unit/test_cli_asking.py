@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,7 +72,7 @@ def test_a_write_off_needs_two_different_persons(scene: CliScene) -> None:
     alone = ("--by", "ada", "--by", " ADA ", "--reason", "r")
     assert (
         "2 different persons"
-        in scene.run("resolve", SAGA, "hold", "--write-off", *alone, code=3).stderr
+        in scene.run("resolve", SAGA, "hold", "--write-off", *alone, code=4).stderr
     )
 
     still_open = scene.run("resolve", SAGA, "hold", "--write-off", *TWO, code=11).stderr
@@ -91,7 +93,7 @@ def test_a_write_off_is_recorded_with_who_and_why(scene: CliScene) -> None:
 def test_exactly_one_verdict_is_taken_at_a_time(scene: CliScene) -> None:
     scene.tell(Tale(SAGA).intent("lock"))
     for verdicts in ((), ("--burn", "--write-off")):
-        done = scene.run("resolve", SAGA, "lock", *verdicts, *TWO, code=3)
+        done = scene.run("resolve", SAGA, "lock", *verdicts, *TWO, code=2)
         assert "exactly one of" in done.stderr
     assert (
         "its steps: lock, hold, mint"
@@ -104,11 +106,23 @@ def test_a_cap_is_only_ever_raised_and_within_reason(scene: CliScene) -> None:
     cap = ("resolve", SAGA, "mint", *ONE, "--cap")
 
     for value in ("100", "99", "-150", "1e3", "1001", "10000000", "٢٠٠"):
-        assert "above 100" in scene.run(*cap, value, code=3).stderr
+        assert "above 100" in scene.run(*cap, value, code=2).stderr
     scene.run(*cap, "150%")
     assert records(scene)[-1]["data"]["args"] == {"attempts": 1, "pct": 150}  # type: ignore[index]
-    assert "above 150" in scene.run(*cap, "140", code=3).stderr
+    assert "above 150" in scene.run(*cap, "140", code=2).stderr
     scene.run(*cap, "200")
+
+
+def test_a_cap_is_refused_where_no_fee_of_ours_is_left_to_raise(scene: CliScene) -> None:
+    tale = Tale(SAGA).executed("lock", "hold", "mint").decided("commit").reveal()
+    scene.tell(tale.executed("lock", direction="confirm"))
+    before = records(scene)
+    final = scene.run("resolve", SAGA, "lock", "--cap", "200", *ONE, code=11)
+    payee = scene.run("resolve", SAGA, "hold", "--cap", "200", *ONE, code=3)
+
+    assert "the confirm of step lock is done: no fee of it is left to raise" in final.stderr
+    assert "the payee of step hold pays" in payee.stderr
+    assert records(scene) == before
 
 
 def test_a_burn_is_recorded_for_the_forward_attempt(scene: CliScene) -> None:
@@ -116,6 +130,43 @@ def test_a_burn_is_recorded_for_the_forward_attempt(scene: CliScene) -> None:
     scene.run("resolve", SAGA, "lock", "--burn", *ONE)
 
     assert records(scene)[-1]["data"]["dir"] == "forward"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("tale", "words"),
+    [
+        (Tale(SAGA).intent("hold"), "step lock is not started: nothing of it waits"),
+        (Tale(SAGA).executed("lock"), "step lock is final: nothing of it waits"),
+        (Tale(SAGA).intent("lock").decided("rollback"), "is undoing: it ends what still waits"),
+        (Tale(SAGA).committed(), "has ended (committed)"),
+    ],
+)
+def test_a_burn_is_refused_where_nothing_of_the_step_waits(
+    scene: CliScene, tale: Tale, words: str
+) -> None:
+    scene.tell(tale)
+    before = records(scene)
+    done = scene.run("resolve", SAGA, "lock", "--burn", *ONE, code=11)
+
+    assert words in done.stderr
+    assert "Nothing was recorded" in done.stderr
+    assert records(scene) == before
+
+
+def test_a_verdict_says_who_acts_on_it(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).intent("lock"))
+    done = scene.run("resolve", SAGA, "lock", "--burn", *ONE)
+
+    assert f"nobody drives the saga. Go on with: coordinator resume {SAGA}" in done.stderr
+
+
+def test_an_empty_reason_is_none(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).intent("lock"))
+    before = records(scene)
+    scene.run("rollback", SAGA, "--reason", "  ", code=2)
+    scene.run("resolve", SAGA, "lock", "--burn", "--by", "ada", "--reason", "", code=2)
+
+    assert records(scene) == before
 
 
 def test_a_hold_is_reclaimed_only_after_its_reveal_and_before_it_is_redeemed(
@@ -217,6 +268,31 @@ def test_no_command_asks_where_asking_was_forbidden(scene: CliScene) -> None:
     assert not (scene.folder / "keys").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (("--kind", "solana"), "'solana' is none of ethereum, bitcoin, seed"),
+        (("--kind", "bitcoin"), "--network is missing"),
+        (("--kind", "bitcoin", "--network", "testnet"), "'testnet' is unknown"),
+        (("--kind", "seed", "--network", "regtest"), "not for a key of kind seed"),
+    ],
+)
+def test_a_wrong_kind_of_key_is_refused_before_a_passphrase_is_asked_for(
+    scene: CliScene, kind: tuple[str, ...], words: str
+) -> None:
+    done = scene.run("keys", "add", "new", *kind, code=2)
+
+    assert words in done.stderr
+    assert "Nothing was stored" in done.stderr
+
+
+def test_a_configuration_that_was_named_and_is_not_there_is_no_default(scene: CliScene) -> None:
+    for command in ("list", "test", "address"):
+        name = () if command == "list" else ("treasury",)
+        done = scene.run("keys", command, *name, "--config", "nowhere.toml", code=3)
+        assert "there is no nowhere.toml" in done.stderr
+
+
 # ---------------------------------------------------------------- init, schema, doctor
 
 
@@ -228,7 +304,7 @@ def test_init_writes_files_that_load_and_overwrites_nothing(tmp_path: Path) -> N
     assert set(load_config(folder / "chains.toml").chains) == {"polygon", "bitcoin"}
     assert read_plan(folder / "plan.toml").name == "first-plan"
     (folder / "plan.toml").write_text("mine")
-    assert "exists already" in scene.run("init", str(folder), code=3).stderr
+    assert "already there" in scene.run("init", str(folder), code=3).stderr
     assert (folder / "plan.toml").read_text() == "mine"
 
 
@@ -243,6 +319,41 @@ def test_the_doctor_names_the_first_trouble_by_its_exit_code(scene: CliScene) ->
         file.write('\n[signer.gone]\ntype = "keystore"\npath = "gone.json"\npassphrase = "prompt"')
     found = scene.read("doctor", "--offline", code=5)
     assert [finding["exit"] for finding in found["findings"] if not finding["ok"]] == [5]
+
+
+def test_the_doctor_finds_a_wrong_passphrase_before_the_night_does(scene: CliScene) -> None:
+    phrase = scene.folder / "phrase"
+    phrase.write_text("correct horse battery\n")
+    phrase.chmod(0o600)
+    source = ("--passphrase", f"file:{phrase}")
+    scene.run("keys", "add", "treasury", "--kind", "ethereum", "--devnet", *source)
+    with scene.config.open("a") as file:
+        file.write(
+            '\n[signer.treasury]\ntype = "keystore"\npath = "keys/treasury.json"\n'
+            'passphrase = "file:phrase"\n'
+        )
+    assert "opens" in scene.run("doctor", "--offline").stdout
+    phrase.write_text("wrong horse\n")
+
+    done = scene.run("doctor", "--offline", code=5)
+    assert "wrong passphrase" in done.stdout
+    assert "coordinator keys test treasury" in done.stdout
+    (scene.folder / "keys" / "treasury.json").unlink()
+    missing = scene.run("doctor", "--offline", code=5).stdout
+    assert "coordinator keys add treasury --kind" in missing
+
+
+def test_a_backup_of_a_damaged_journal_says_so(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock"))
+    assert "every record checked" in scene.run("journal", "backup", "good.db").stdout
+    with closing(sqlite3.connect(scene.journal)) as database, database:
+        (body,) = database.execute("SELECT body FROM records WHERE position = 2").fetchone()
+        damaged = bytes(body).replace(b"forward", b"forwarD")
+        database.execute("UPDATE records SET body = ? WHERE position = 2", (damaged,))
+
+    done = scene.run("journal", "backup", "bad.db", code=30)
+    assert "Keep your older backups" in done.stderr
+    assert "record 2" in done.stdout
 
 
 def test_the_doctor_misses_a_journal_that_the_second_place_remembers(scene: CliScene) -> None:

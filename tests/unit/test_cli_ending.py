@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import Transient, WrongChain
-from coordinator.cli import exits
+from coordinator.cli import exits, rollback
+from coordinator.cli.entry import call
 from coordinator.cli.failure import report
 from coordinator.cli.lazy import COMMANDS
 from coordinator.cli.options import Options
@@ -190,4 +191,85 @@ def test_no_configuration_at_all_ends_with_3(tmp_path: Path) -> None:
     scene = CliScene(tmp_path)
     scene.config.unlink()
 
-    assert "No such file" in scene.run("resume", "--all", code=3).stderr
+    error = scene.run("resume", "--all", code=3).stderr
+    assert "there is no " in error
+    assert "coordinator init" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "01A"), ("watch", "01A"), ("audit", "show"), ("audit", "verify"),
+        ("journal", "check"), ("journal", "backup", "copy.db"), ("journal", "migrate"),
+        ("rollback", "01A", "--reason", "r"), ("resume", "01A"), ("secret", "01A", "hold"),
+        ("resolve", "01A", "lock", "--burn", "--by", "ada", "--reason", "r"),
+    ],
+)  # fmt: skip
+def test_where_nothing_was_ever_run_a_command_about_sagas_says_so(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    error = CliScene(tmp_path).run(*arguments, code=3).stderr
+
+    assert "nothing was ever run" in error
+    assert "coordinator run PLAN --execute" in error
+
+
+def test_where_nothing_was_ever_run_there_is_nothing_to_resume(tmp_path: Path) -> None:
+    scene = CliScene(tmp_path)
+
+    assert "nothing was ever run here" in scene.run("resume", "--all").stderr
+    assert not scene.journal.exists()
+
+
+# ---------------------------------------------------------------- wrong arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "p.toml", "--execute", "--key", ""), "--key is empty"),
+        (("run", "p.toml", "--execute", "--wait", "5x"), "no time such as"),
+        (("run", "p.toml", "--execute", "--on-stuck", "no-such-program-here"), "no program"),
+        (("run", "p.toml", "--execute", "--on-stuck", "page 'open"), "No closing quotation"),
+        (("run", "p.toml", "--execute", "--on-stuck", " "), "names no command"),
+        (("run", "p.toml", "--execute", "--set", "amount"), "not NAME=VALUE"),
+        (("resume",), "takes a SAGA, or --all"),
+        (("resume", "01A", "--all"), "takes a SAGA, or --all"),
+        (("status", "--state", "runing"), "is none of confirming, running, undoing"),
+        (("status", "--limit", "-5"), "-5 is out of range: at least 0"),
+        (("status", "--limit", "many"), "'many' is not a whole number"),
+        (("devnet", "mine", "polygon", "0"), "0 is out of range: 1 to 10000"),
+        (("devnet", "reorg", "polygon", "101"), "101 is out of range: 1 to 100"),
+        (("stattus",), "No such command"),
+    ],
+)
+def test_wrong_arguments_end_with_2_and_with_json_as_an_object_too(
+    tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    done = CliScene(tmp_path).run(*arguments, "--json", code=2)
+
+    error = json.loads(done.stdout)["error"]
+    assert error["exit"] == 2
+    assert words in error["message"]
+    assert words in done.stderr
+
+
+def test_ctrl_c_in_a_command_that_drives_nothing_says_that_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def interrupted(_path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coordinator.config.load_config", interrupted)
+    monkeypatch.setenv("COORDINATOR_CONFIG", str(CliScene(tmp_path).config))
+
+    assert call(["status"]) == 130
+    assert "sent nothing" in capsys.readouterr().err
+
+
+def test_a_login_without_a_name_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+
+    assert rollback._login_name() == "uid 54321"

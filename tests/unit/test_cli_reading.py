@@ -51,6 +51,9 @@ def test_status_names_every_saga_its_step_its_value_and_what_it_needs(scene: Cli
 def test_status_can_be_narrowed_to_one_saga_or_one_state(scene: CliScene) -> None:
     assert [row["saga"] for row in scene.read("status", "01AAAA…AAAA")["sagas"]] == [COMMITTED]
     assert [row["saga"] for row in scene.read("status", "--state", "stuck")["sagas"]] == [STUCK]
+    assert [row["saga"] for row in scene.read("status", "--state", "RUNNING")["sagas"]] == [
+        OPEN, STUCK,
+    ]  # fmt: skip
     limited = [row["saga"] for row in scene.read("status", "--limit", "1")["sagas"]]
     assert limited == [ROLLED_BACK, OPEN, STUCK]
     assert [row["saga"] for row in scene.read("status", "--limit", "0")["sagas"]] == [STUCK]
@@ -91,6 +94,43 @@ def test_show_tells_the_confirms_of_a_commit(scene: CliScene) -> None:
     assert "Decision at" in text
     assert "confirms completed: 3/3" in text
     assert "fees paid: 0.00042 BTC" in text
+
+
+def test_show_names_the_command_of_each_verdict_that_a_stuck_step_allows(scene: CliScene) -> None:
+    text = scene.run("show", STUCK).stdout
+
+    assert "the fee is too low" in text
+    assert f"or decide     coordinator resolve {STUCK} hold --burn --by NAME --reason TEXT" in text
+
+
+@pytest.mark.parametrize(
+    ("cause", "sentence"),
+    [
+        (
+            {"kind": "margin", "step": "hold", "text": "900 ms left before its expiry"},
+            "the hold of step hold would expire too soon to commit: 900 ms left",
+        ),
+        ({"kind": "failed", "step": "mint", "text": "reverted"}, "step mint failed: reverted"),
+        ({"kind": "refused", "step": "mint", "text": "paused"}, "was refused before anything"),
+        (
+            {"kind": "written_off", "step": "hold", "text": "written off by the operator"},
+            "step hold was written off by the operator",
+        ),
+        ({"kind": "operator", "text": "ada: wrong day"}, "asked for by ada: wrong day"),
+        ({"kind": "deadline", "text": "deadline passed by the host's clock"}, "deadline passed"),
+    ],
+)
+def test_a_rollback_tells_its_cause_as_what_it_was(
+    tmp_path: Path, cause: dict[str, str], sentence: str
+) -> None:
+    scene = CliScene(tmp_path)
+    scene.tell(Tale(OPEN).executed("lock", "hold").decided("rollback", **cause))
+    text = scene.run("show", OPEN).stdout
+
+    assert sentence in text
+    assert ("failed:" in text) == (cause["kind"] == "failed")
+    about = f"step {cause['step']}: " if "step" in cause else ""
+    assert f"decided rollback: {about}{cause['text']}" in scene.run("audit", "show").stdout
 
 
 def test_show_says_where_the_value_is_and_what_is_safe(scene: CliScene) -> None:
