@@ -39,6 +39,11 @@ class Claims:
         for resource, value in self._held:
             self._enter(resource, value)
 
+    def enter(self, claims: Iterable[tuple[str, int]]) -> None:
+        """An intent that this process did not write has made ``claims`` durable."""
+        for claim in claims:
+            self._enter(*claim)
+
     def _enter(self, resource: str, value: int) -> None:
         self._taken.setdefault(resource, set()).add(value)
         if value > self._highest.get(resource, -1):
@@ -96,6 +101,10 @@ class Claims:
         first, highest = self.first_free(resource, floor), self._highest.get(resource, -1)
         taken = self._taken.get(resource, ())
         return [value for value in range(first, highest) if value not in taken]
+
+    def reaches_past(self, resource: str, value: int) -> bool:
+        """Whether a later value than ``value`` is claimed or held: it waits for it in line."""
+        return self._highest.get(resource, -1) > value
 
     def hold(self, claim: tuple[str, int]) -> None:
         """Hold a value for a scope."""

@@ -229,7 +229,7 @@ class Runner:
         """Start to drive ``saga``."""
         begun = self._begun.pop(saga, None)
         if saga not in self.live:
-            state = begun or fold(self.journal.read(f"saga:{saga}"))
+            state = begun or self._folded(saga)
             # Finality may have broken while nobody looked.
             self.live[saga] = Live(
                 state, Asking(saga, self.secrets, self.clock), recheck=state.state in LIVE
@@ -238,8 +238,16 @@ class Runner:
 
     def refold(self, saga: str) -> None:
         """Another process appended: this process's fold starts again from the journal."""
-        live = self.live[saga]
-        live.state = fold(self.journal.read(f"saga:{saga}"))
+        self.live[saga].state = self._folded(saga)
+
+    def _folded(self, saga: str) -> SagaState:
+        """Fold a stream that others may have written to; what it claims is spoken for here too."""
+        state = fold(self.journal.read(f"saga:{saga}"))
+        for (step, _), effort in state.efforts.items():
+            book = self.claims.get(state.step(step).chain)
+            if book is not None:
+                book.enter([claim for attempt in effort.attempts for claim in attempt.claim])
+        return state
 
     def release(self, saga: str) -> None:
         """The saga has ended, or another process drives it: forget it."""

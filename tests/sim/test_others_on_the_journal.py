@@ -92,3 +92,27 @@ def test_a_coin_that_a_saga_kept_is_free_here_when_another_process_has_closed_th
             await watching
 
     virtual_time.run(scene.world.clock, story())
+
+
+def test_what_a_saga_claims_is_spoken_for_in_a_process_that_takes_it_over() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.start()
+        async with scene.ticking():
+            over = asyncio.Event()
+            heir = scene.runner("heir")
+            waiting = asyncio.create_task(heir.run(nobody(over)))
+            await asyncio.sleep(1)
+            driving = asyncio.create_task(scene.runner("driver").run(only(SAGA)))
+            await until(lambda: ("intent", "one") in scene.kinds())
+            driving.cancel()
+            await asyncio.gather(driving, return_exceptions=True)
+            assert not heir.claims["poly"].taken("ops", 0)
+            heir.take(SAGA)
+            assert heir.claims["poly"].taken("ops", 0)
+            over.set()
+            await waiting
+
+    virtual_time.run(scene.world.clock, story())
+    assert fold(MemoryJournal(scene.store, int).read(f"saga:{SAGA}")).state == "committed"
