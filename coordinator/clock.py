@@ -8,7 +8,7 @@ __all__ = ["HostClock"]
 
 
 class HostClock:
-    """Implements `coordinator.runner.Clock` on the machine's own time."""
+    """Implements `coordinator.ports.Clock` on the machine's own time."""
 
     def now_ms(self) -> int:
         """Unix time in milliseconds."""

@@ -10,7 +10,7 @@ __all__ = ["FileDelivery"]
 
 
 class FileDelivery:
-    """Implements `coordinator.runner.Channel`.
+    """Implements `coordinator.ports.Channel`.
 
     ``file`` writes ``SAGA.STEP.json`` (0600, whole or not at all) with the preimage and what the
     payee needs to redeem. ``secret`` writes nothing: the operator asks for the preimage with

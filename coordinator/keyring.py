@@ -148,7 +148,7 @@ def names_environment(config: Config) -> bool:
 
 
 class LazySecrets:
-    """Implements `coordinator.runner.Secrets`; the seed is opened when a hold first needs it."""
+    """Implements `coordinator.ports.Secrets`; the seed is opened when a hold first needs it."""
 
     def __init__(self, config: Config, passphrases: Passphrases) -> None:
         self._config = config

@@ -14,7 +14,8 @@ from coordinator.saga import SagaState, has_open_claims
 from coordinator.saga.table import ENDS
 
 if TYPE_CHECKING:
-    from coordinator.runner import Live, Runner
+    from coordinator.live import Live
+    from coordinator.runner import Runner
 
 __all__ = ["LooseEnds"]
 

@@ -18,7 +18,8 @@ from coordinator.saga.table import ENDS, INTENTS
 from coordinator.tasks import attempts_of
 
 if TYPE_CHECKING:
-    from coordinator.runner import Live, Runner
+    from coordinator.live import Live
+    from coordinator.runner import Runner
 
 __all__ = ["Draft", "Preparing", "alarm_s"]
 

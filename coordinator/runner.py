@@ -9,8 +9,7 @@ import asyncio
 import heapq
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
 from adapters.base import Adapter, BlockEvent, ChainClock
 from adapters.errors import Transient
@@ -19,103 +18,18 @@ from coordinator.claims import Claims
 from coordinator.errors import JournalBroken
 from coordinator.gaps import STREAM_PREFIX, GapFiller
 from coordinator.journal.base import Journal, Record
+from coordinator.live import Live
 from coordinator.loose_ends import LooseEnds
-from coordinator.saga import Effort, Now, SagaState, fold, has_open_claims
+from coordinator.ports import Channel, Clock, Secrets, Settings
+from coordinator.saga import Now, SagaState, fold, has_open_claims
 from coordinator.saga.table import ENDS, LIVE
 from coordinator.tasks import Asking
 from coordinator.turn import Turn
 
-__all__ = ["Channel", "Clock", "Live", "Revealable", "Runner", "Secrets", "Settings"]
+__all__ = ["Runner"]
 
 #: Looks of ended sagas that may stay in memory, beside four for each live one.
 _LOOKS_KEPT: Final = 1024
-
-
-class Clock(Protocol):
-    """Host time, as an argument so that tests can own it."""
-
-    def now_ms(self) -> int:
-        """Unix time in milliseconds."""
-
-    async def sleep_until(self, due_ms: int | None, changed: asyncio.Event) -> None:
-        """Return when ``due_ms`` is reached (None: never) or ``changed`` is set."""
-
-
-class Revealable(Protocol):
-    """A value that only an explicit call lets out."""
-
-    def reveal(self) -> bytes:
-        """Return the bytes."""
-
-
-class Secrets(Protocol):
-    """Preimages of holds, derived and never stored (R9); see `coordinator.signers.holds`."""
-
-    def preimage(self, *, saga: str, step: str, generation: int) -> Revealable:
-        """Return the 32-byte preimage, wrapped so that it can not be printed by accident."""
-
-    def hashlock(self, *, saga: str, step: str, generation: int) -> str:
-        """Return the SHA-256 of the preimage as 64 hex digits."""
-
-
-class Channel(Protocol):
-    """Where preimages go after their reveal: ``secret`` (asked for) or ``file``."""
-
-    def __call__(
-        self, saga: str, step: str, deliver: str, preimage: bytes, facts: Mapping[str, Any]
-    ) -> None:
-        """Put the preimage on the channel ``deliver``; doing it again changes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How patient a process is; none of it changes what may be sent."""
-
-    #: stored bytes are sent again when a block is overdue by this factor of slow blocks.
-    resend_slow_blocks: int = 3
-    resend_ms_min: int = 5_000
-    retry_ms_min: int = 250
-    retry_ms_max: int = 60_000
-    #: how soon a request of another process (rollback, verdict) is noticed.
-    journal_poll_ms: int = 500
-
-
-@dataclass(slots=True)
-class Live:
-    """What one process remembers of a saga beside its fold; losing it loses no safety."""
-
-    state: SagaState
-    asking: Asking
-    keys: set[str] = field(default_factory=set)
-    #: the efforts that ``keys`` were worked out for.
-    watched: Mapping[tuple[str, str], Effort] | None = None
-    #: host ms at which the next look is due, while one is.
-    due_ms: int | None = None
-    #: (chain, height) at which looks are due.
-    due_heights: set[tuple[str, int]] = field(default_factory=set)
-    #: (step, direction) → for how many attempts its keys are among ``keys``.
-    effort_keys: dict[tuple[str, str], int] = field(default_factory=dict)
-    #: (step, direction) → (tries, not before ms) after a failed act.
-    retries: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    #: (step, direction) → host ms at which its newest bytes were last sent by this process.
-    sent_ms: dict[tuple[str, str], int] = field(default_factory=dict)
-    delivered: set[str] = field(default_factory=set)
-    covered: set[str] = field(default_factory=set)
-    #: a reorganisation touched it: finished efforts are looked at again, once.
-    recheck: bool = False
-    task: asyncio.Task[None] | None = None
-    dirty: bool = False
-
-    def due(self, key: tuple[str, str], now_ms: int) -> bool:
-        """Whether nothing failed lately that would hold another try back."""
-        retry = self.retries.get(key)
-        return retry is None or retry[1] <= now_ms
-
-    def back_off(self, key: tuple[str, str], settings: Settings, now_ms: int) -> None:
-        """Hold the next try of ``key`` back, for longer after each failure."""
-        tries = self.retries.get(key, (0, 0))[0]
-        delay_ms = min(settings.retry_ms_min << min(tries, 16), settings.retry_ms_max)
-        self.retries[key] = (tries + 1, now_ms + delay_ms)
 
 
 class Runner:

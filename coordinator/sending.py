@@ -11,7 +11,8 @@ from coordinator.saga import Deliver, SagaState, Send, Step
 from coordinator.tasks import forward_facts
 
 if TYPE_CHECKING:
-    from coordinator.runner import Live, Runner
+    from coordinator.live import Live
+    from coordinator.runner import Runner
 
 __all__ = ["Fund", "Sending"]
 

@@ -13,7 +13,7 @@ from adapters.base import Attempt, Task
 from coordinator.saga import Effort, SagaState, Step, operation_id, saga_id32
 
 if TYPE_CHECKING:
-    from coordinator.runner import Clock, Secrets
+    from coordinator.ports import Clock, Secrets
 
 __all__ = ["Asked", "Asking", "attempts_of", "forward_facts", "since"]
 

@@ -34,7 +34,8 @@ from coordinator.sending import Fund, Sending
 from coordinator.tasks import since
 
 if TYPE_CHECKING:
-    from coordinator.runner import Live, Runner
+    from coordinator.live import Live
+    from coordinator.runner import Runner
 
 __all__ = ["Turn"]
 

@@ -98,7 +98,7 @@ def _fund(chain: SimChain, sagas: int) -> None:
 
 
 class _Preimages:
-    """Implements `coordinator.runner.Secrets`."""
+    """Implements `coordinator.ports.Secrets`."""
 
     def preimage(self, *, saga: str, step: str, generation: int) -> Secret:
         return Secret(hashlib.sha256(f"{saga} {step} {generation}".encode()).digest())

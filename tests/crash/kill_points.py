@@ -22,7 +22,8 @@ from coordinator.clock import HostClock
 from coordinator.config import load_config
 from coordinator.delivery import FileDelivery
 from coordinator.journal.sqlite import SqliteJournal
-from coordinator.runner import Runner, Settings
+from coordinator.ports import Settings
+from coordinator.runner import Runner
 from tests.crash import broken_engines
 from tests.crash.commits import FILES
 from tests.crash.watching import (

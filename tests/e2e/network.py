@@ -21,7 +21,8 @@ from coordinator.delivery import FileDelivery
 from coordinator.devnet.control import mine_until
 from coordinator.devnet.ledger import NATIVE, Line, difference, read_ledger
 from coordinator.devnet.network import CHAIN_IDS, Devnet
-from coordinator.runner import Runner, Settings
+from coordinator.ports import Settings
+from coordinator.runner import Runner
 from coordinator.saga import SagaState
 from coordinator.views import timeline
 
