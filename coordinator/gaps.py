@@ -15,8 +15,10 @@ from adapters.base import Attempt, Prepared
 from adapters.errors import Ambiguous, Rejected, Transient
 from coordinator.alarm import Notice
 from coordinator.errors import ClaimTaken, Fenced
+from coordinator.heads import Heads
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw, Record
+from coordinator.lines import Lines
 
 if TYPE_CHECKING:
     from coordinator.runner import Runner
@@ -75,10 +77,8 @@ class GapFiller:
         self._runner = runner
         #: holes seen at the last look; one that is still there was not just being prepared.
         self._seen: dict[_Hole, _Pause] = {}
-        #: the smallest value that no block has consumed, as last read.
-        self._unused: dict[tuple[str, str], int] = {}
-        #: the sequences that were read during this look.
-        self._fresh: set[tuple[str, str]] = set()
+        self._lines = Lines(runner)
+        self._heads = Heads(runner, self._lines)
         self._fills: dict[_Hole, _Fill] = {}
         self._pauses: dict[_Hole, _Pause] = {}
         #: stream → the newest record of it that was read here.
@@ -103,8 +103,10 @@ class GapFiller:
                 fill.landed, fill.sent_ms = None, 0
 
     async def look(self) -> None:
-        """Fill what was a hole at the last look too; pursue the fills that are not buried."""
-        self._fresh.clear()
+        """Fill what was a hole at the last look too; pursue the fills that are not buried; send
+        the heads of lines that stand and that nobody else sends.
+        """
+        self._lines.begin()
         holes: list[_Hole] = []
         for chain, adapter in self._runner.adapters.items():
             for resource in adapter.sequences():
@@ -119,7 +121,8 @@ class GapFiller:
         }
         for fill in tuple(self._fills.values()):
             await self._pursue(fill)
-        self.notices = (*self._unfilled(), *self._overdue())
+        await self._heads.look()
+        self.notices = (*self._unfilled(), *self._overdue(), *self._heads.notices())
 
     # ------------------------------------------------------------ holes
 
@@ -128,24 +131,14 @@ class GapFiller:
         claims = self._runner.claims[chain]
         if not claims.used(resource):
             return []
-        if (chain, resource) not in self._unused:
-            await self._read_unused(chain, resource)
-        floor = self._unused.get((chain, resource))
+        line = (chain, resource)
+        if line not in self._lines.heads:
+            await self._lines.read(line)
+        floor = self._lines.heads.get(line)
         if floor is None or not claims.holes(resource, floor):
             return []
-        await self._read_unused(chain, resource)
-        return claims.holes(resource, self._unused[chain, resource])
-
-    async def _read_unused(self, chain: str, resource: str) -> bool:
-        """Ask the chain once a look; False while it does not answer."""
-        if (chain, resource) not in self._fresh:
-            try:
-                unused = await self._runner.adapters[chain].unused(resource)
-            except Transient:
-                return False
-            self._unused[chain, resource] = unused
-            self._fresh.add((chain, resource))
-        return True
+        await self._lines.read(line)
+        return claims.holes(resource, self._lines.heads[line])
 
     async def _fill(self, hole: _Hole, pause: _Pause) -> None:
         chain, resource, value = hole
@@ -217,12 +210,12 @@ class GapFiller:
                 return
         elif not self._due(fill):
             return
-        if not await self._read_unused(*where):
+        if not await self._lines.read(where):
             return
-        if fill.value >= self._unused[where]:
+        if fill.value >= self._lines.heads[where]:
             fill.landed = None
             # Only the head of the line is worth more: the others wait for it, whatever they pay.
-            if fill.value == self._unused[where]:
+            if fill.value == self._lines.heads[where]:
                 await self._replace_if_late(fill)
             await self._send(fill)
         elif fill.landed is None:

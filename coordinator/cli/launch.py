@@ -116,12 +116,14 @@ def parse_on_stuck(text: str | None) -> list[str] | None:
     """Return the words of the command for alarms, which must be there before it is needed.
 
     Raises:
-        WrongUsage: there is no such program.
-        ConfigError: its quotes are wrong.
+        WrongUsage: there is no such program, or its quotes are wrong.
     """
     if text is None:
         return None
-    words = split_command(text)
+    try:
+        words = split_command(text)
+    except ValueError as error:
+        raise WrongUsage(f"--on-stuck {text!r}: {error}. Nothing was sent.") from None
     if shutil.which(words[0]) is None:
         raise WrongUsage(
             f"--on-stuck {words[0]!r} is no program that can be run here. Nothing was sent."

@@ -137,6 +137,9 @@ class Journal(Protocol):
     def claims(self, chain: str) -> list[ClaimRow]:
         """Return every live claim on ``chain``."""
 
+    def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
+        """Return who claimed a nonce or coin, None while nobody has."""
+
     def locked(self, chain: str) -> dict[str, str]:
         """Return outpoint → open saga for the coins on ``chain`` that are kept until it closes:
         what it brought into accounts of ours for its undo, what it reserved for its payment.

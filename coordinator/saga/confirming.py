@@ -48,7 +48,7 @@ def _redeem_wait(step: Step, effort: Effort, now: Now) -> Wait:
     passed = [point for point in points if point <= now.host_s]
     coming = [point for point in points if point > now.host_s]
     return Wait(
-        f"the payee to redeem {step.text}",
+        f"the payee to redeem it ({step.text})",
         passed[-1] if passed else coming[0],
         step.id,
         "confirm",

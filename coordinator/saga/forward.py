@@ -73,7 +73,9 @@ def _after_pivot(state: SagaState, pivot: Step, now: Now) -> Decision:
         return _commit(state, now, margins=False)
     if effort.phase in ("not_done", "written_off"):
         # What the pivot was ended for is the cause, not that it was.
-        why = (_request(state) or _lateness(state, now)) if effort.killing else None
+        why = _ended_by(state, pivot)
+        if why is None and effort.killing:
+            why = _request(state) or _lateness(state, now)
         failed = {"kind": "failed", "step": pivot.id, "text": effort.reason or "not done"}
         return Decision((decided("rollback", why or _failure(state) or failed),))
     plan = Draft()
@@ -120,11 +122,24 @@ def _failure(state: SagaState) -> dict[str, Any] | None:
         if effort is None:
             continue
         if effort.phase == "not_done":
+            ended = _ended_by(state, step)
+            if ended is not None:
+                return ended
             kind = "refused" if not effort.attempts else "failed"
             return {"kind": kind, "step": step.id, "text": effort.reason or "not done"}
         if effort.phase == "written_off":
             return {"kind": "written_off", "step": step.id, "text": "written off by the operator"}
     return None
+
+
+def _ended_by(state: SagaState, step: Step) -> dict[str, Any] | None:
+    """Return who had the step burnt, if that is what ended it."""
+    verdict, effort = state.verdict("burn", step.id), state.effort(step.id, "forward")
+    landed = {attempt.tx_id: attempt.purpose for attempt in effort.attempts}.get(effort.tx or "")
+    if verdict is None or landed not in ("burn", "tombstone"):
+        return None
+    who = ", ".join(verdict["by"])
+    return {"kind": "operator", "step": step.id, "text": f"{who}: {verdict['reason']}"}
 
 
 def _request(state: SagaState) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from coordinator.journal.base import Entry
 from coordinator.saga.commands import Decision, Now, Wait
-from coordinator.saga.state import SagaState
+from coordinator.saga.state import Direction, SagaState, Step
 
 __all__ = ["overdue", "says_already", "stuck_entry"]
 
@@ -106,8 +106,17 @@ def _verdicts(state: SagaState, wait: Wait) -> list[str]:
         return []
     step = state.step(wait.step)
     verdicts = ["adopt", "write_off"]
+    if wait.direction is not None and _is_ours_to_pay(state, step, wait.direction):
+        verdicts.insert(1, "cap")
     if wait.direction == "forward" and step.kill:
-        verdicts.insert(1, "burn")
+        verdicts.insert(-1, "burn")
     if wait.direction == "confirm" and step.reveals:
         verdicts.insert(1, "reclaim")
     return verdicts
+
+
+def _is_ours_to_pay(state: SagaState, step: Step, direction: Direction) -> bool:
+    """Whether a fee of ours is still to be paid, so that another cap can change something."""
+    if direction == "confirm" and step.reveals and step.deliver != "calldata":
+        return False  # the payee pays for the redeem
+    return state.effort(step.id, direction).phase not in ("included", "done", "written_off")

@@ -17,7 +17,7 @@ from coordinator.errors import (
     LockTaken,
     ReservationShort,
 )
-from coordinator.journal.base import Entry, Journal, Raw, ReservationRow
+from coordinator.journal.base import ClaimRow, Entry, Journal, Raw, ReservationRow
 from coordinator.journal.sqlite import SqliteJournal
 from proofs import canonical
 from tests.conformance.journal_records import (
@@ -409,6 +409,22 @@ def test_a_claim_belongs_to_one_step_and_direction_for_ever(journal: Journal) ->
         ("nonce", 7, AMY, "a"),
     ]
     assert [c.stream for c in journal.claims("ethereum")] == [BOB]
+
+
+def test_a_claim_is_looked_up_by_what_it_claims(place: Place) -> None:
+    async def scenario() -> None:
+        async with two(place) as (one, other):
+            first, raw = intent("0x1", [("nonce", 7), ("nonce", 8)], step="a", direction="forward")
+            await one.append(AMY, 0, [started("amy"), first], [raw])
+            back, raw = intent("0x2", [("nonce", 9)], step="a", direction="undo")
+            await one.append(AMY, 2, [back], [raw])
+            for value, direction in ((7, "forward"), (8, "forward"), (9, "undo")):
+                found = other.claim("polygon", "nonce", value)
+                assert found == ClaimRow("polygon", "nonce", value, AMY, "a", direction)
+            for nobodys in (("polygon", "nonce", 6), ("polygon", "n", 7), ("ethereum", "nonce", 7)):
+                assert other.claim(*nobodys) is None
+
+    run(scenario)
 
 
 def test_two_steps_in_one_append_can_not_share_a_claim(journal: Journal) -> None:

@@ -305,6 +305,9 @@ class FaultyJournal:
     def claims(self, chain: str) -> list[ClaimRow]:
         return self._inner.claims(chain)
 
+    def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
+        return self._inner.claim(chain, resource, value)
+
     def locked(self, chain: str) -> dict[str, str]:
         return self._inner.locked(chain)
 

@@ -114,6 +114,9 @@ class MemoryJournal:
     def claims(self, chain: str) -> list[ClaimRow]:
         return self._reader.claims(chain)
 
+    def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
+        return self._reader.claim(chain, resource, value)
+
     def locked(self, chain: str) -> dict[str, str]:
         return self._reader.locked(chain)
 

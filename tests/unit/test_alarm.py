@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from coordinator.alarm import Alarm, split_command
-from coordinator.errors import ConfigError
 
 STUCK = {"reason": "fee cap hit", "question": "raise it?", "until_s": 1_800_000_000}
 
@@ -62,7 +61,10 @@ def test_no_shell_reads_the_command(tmp_path: Path) -> None:
     assert not target.exists()
 
 
-@pytest.mark.parametrize("text", ["", "  ", "page 'open"])
-def test_a_command_that_can_not_be_read_is_refused_before_anything_is_sent(text: str) -> None:
-    with pytest.raises(ConfigError, match="Nothing was sent"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [("", "no command"), ("  ", "no command"), ("page 'open", "No closing quotation")],
+)
+def test_a_command_that_can_not_be_read_is_refused(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         split_command(text)

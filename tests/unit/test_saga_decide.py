@@ -2,8 +2,8 @@
 
 import pytest
 
-from adapters.base import ChainClock
-from coordinator.saga import Append, IllegalRecord, Now, Send, decide
+from adapters.base import ChainClock, Direction
+from coordinator.saga import Append, IllegalRecord, Now, Send, Wait, decide
 from coordinator.saga.overdue import overdue, says_already, stuck_entry
 from tests.story import DEADLINE_S, START_S, Story, plan_step, shape
 
@@ -455,3 +455,61 @@ def test_a_refusal_is_told_again_in_its_own_words() -> None:
 def test_a_pivot_burnt_for_the_deadline_rolls_back_for_the_deadline() -> None:
     story = pay().executed("a").intent("p").intent("p", purpose="burn").not_done("p")
     assert cause(story, after_s=601)["kind"] == "deadline"
+
+
+def burnt_by_verdict(story: Story, step: str, *, landed: str) -> Story:
+    """Let ada burn a step that waits for a block; ``landed`` consumed its claim."""
+    story.add("verdict", step=step, dir="forward", verdict="burn", by=["ada"],
+              reason="wrong amount", args={})  # fmt: skip
+    story.intent(step, purpose="burn")
+    effect, burn = story.fold.effort(step, "forward").attempts
+    tx = {"effect": effect.tx_id, "burn": burn.tx_id}[landed]
+    return story.add("not_done", step=step, dir="forward", gen=1, tx=tx, block="b", height=101,
+                     reason="burnt" if landed == "burn" else "reverted", facts={"fee": "1"},
+                     claim_open=False)  # fmt: skip
+
+
+def test_a_step_that_a_person_burnt_rolls_back_because_of_that_person() -> None:
+    story = burnt_by_verdict(three().executed("a").intent("b"), "b", landed="burn")
+    assert cause(story)["cause"] == {"kind": "operator", "step": "b", "text": "ada: wrong amount"}
+
+
+def test_a_pivot_that_a_person_burnt_rolls_back_because_of_that_person() -> None:
+    story = burnt_by_verdict(pay().executed("a").intent("p"), "p", landed="burn")
+    wanted = {"kind": "operator", "step": "p", "text": "ada: wrong amount"}
+    assert cause(story, after_s=601)["cause"] == wanted
+
+
+def test_a_step_that_failed_before_its_burn_landed_has_failed() -> None:
+    story = burnt_by_verdict(three().executed("a").intent("b"), "b", landed="effect")
+    assert cause(story)["cause"] == {"kind": "failed", "step": "b", "text": "reverted"}
+
+
+def verdicts_of(story: Story, step: str, direction: Direction) -> list[str]:
+    wait = Wait("w", 0, step, direction)
+    entry = stuck_entry(story.fold, wait, Now(story.at_s * 1000, {}), reason="r")
+    return list(entry.data["verdicts"])
+
+
+def test_another_cap_is_offered_wherever_we_pay_for_what_is_still_open() -> None:
+    forward = three().executed("a").intent("b")
+    assert verdicts_of(forward, "b", "forward") == ["adopt", "cap", "burn", "write_off"]
+    assert "cap" not in verdicts_of(forward.included("b"), "b", "forward")
+    undo = three().executed("a").decided("rollback")
+    assert verdicts_of(undo, "a", "undo") == ["adopt", "cap", "write_off"]
+
+
+@pytest.mark.parametrize(("deliver", "ours"), [("file", False), ("calldata", True)])
+def test_no_cap_is_offered_for_a_redeem_that_the_payee_pays(deliver: str, *, ours: bool) -> None:
+    story = hold(deliver).executed("a").intent("h", hashlock="ab").done("h").decided("commit")
+    assert ("cap" in verdicts_of(story, "h", "confirm")) is ours
+    assert "reclaim" in verdicts_of(story, "h", "confirm")
+
+
+def test_the_wait_for_the_payee_says_what_is_held() -> None:
+    story = revealed()
+    (wait,) = story.next().waits
+    assert wait.reason == "the payee to redeem it (do h)"
+    entry = overdue(story.fold, story.next(after_s=401), Now(story.at_s * 1000, {}))
+    assert entry is not None
+    assert entry.data["reason"] == "still waiting for the payee to redeem it (do h)"
