@@ -1,6 +1,6 @@
 """What can be wrong with evidence, named by who must act."""
 
-__all__ = ["CanonicalError", "ProofError", "Refused"]
+__all__ = ["CanonicalError", "ProofError", "ProofUnavailable", "Refused"]
 
 
 class ProofError(Exception):
@@ -23,3 +23,17 @@ class Refused(ProofError):
         super().__init__(f"{check}: {reason}")
         self.check = check
         self.reason = reason
+
+
+class ProofUnavailable(ProofError):
+    """What a node gives makes no proof; the reason is recorded, and never a part of a proof.
+
+    Args:
+        reason: the reason's stable name, as proofs/README.md lists it.
+        detail: what was found, for a person.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

@@ -15,6 +15,9 @@ from tests.bench.bench_cli import status
 from tests.bench.bench_engine import alone, many, resumed
 from tests.bench.bench_journal import journal
 from tests.bench.bench_overhead import overhead
+from tests.bench.bench_proofs_bitcoin import spv
+from tests.bench.bench_proofs_evm import proofs_evm
+from tests.bench.bench_proofs_log import tree
 from tests.bench.bench_rollback import rollback
 from tests.bench.figures import Figure, Options, lines_of, machine, save
 
@@ -26,6 +29,9 @@ _BENCHES: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     "status": status,
     "rollback": rollback,
     "overhead": overhead,
+    "proofs-evm": proofs_evm,
+    "spv": spv,
+    "log": tree,
 }
 
 
