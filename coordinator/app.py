@@ -76,11 +76,10 @@ async def admit_environment(
         KeysError: something is not local.
         PreflightError: a node can not be asked.
     """
-    if passphrases.environment_allowed:
-        return
     enabled = sorted(name for name, chain in config.chains.items() if chain.enabled)
+    asked = set(enabled if chains is None else chains) - passphrases.admitted
     genesis = []
-    for name in enabled if chains is None else sorted(chains):
+    for name in sorted(asked):
         chain, family = _chain(config, name)
         with _telling(config):
             genesis.append(await _reached(name, family.genesis(chain)))
@@ -91,7 +90,7 @@ async def admit_environment(
         rpc_urls=[url for name in enabled for url in _urls(config.chains[name])],
         genesis_hashes=genesis,
     )
-    passphrases.allow_environment()
+    passphrases.allow_environment(asked)
 
 
 @asynccontextmanager

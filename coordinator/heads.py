@@ -197,6 +197,8 @@ def may_be_sent(state: SagaState, owner: ClaimRow, attempt: Attempt) -> bool:
     if attempt.purpose == "burn":
         return True
     if attempt.purpose == "tombstone":
+        if state.state == "confirming":
+            return False  # a forward whose finality broke is made again under this very id
         later = (state.effort(owner.step, direction).phase for direction in ("confirm", "undo"))
         return effort.phase == "not_done" or "done" in later
     if state.step(owner.step).unique_by != "operation":

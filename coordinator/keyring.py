@@ -93,7 +93,8 @@ class Keyring:
                 face = opened.face
             _require_network(name, source, face, network)
             key = bytes.fromhex(face.public_key) if face.public_key else b""
-            yield name, opened, WatchOnly(name, face.address or "", key)
+            # Who asked for no key gets none, even if it had to be opened for its address.
+            yield name, opened if self._sign else None, WatchOnly(name, face.address or "", key)
 
     def _face(self, name: str, source: SignerConfig) -> PublicFace | None:
         """Return what the keystore says of its key; None for a key from the environment."""

@@ -144,6 +144,7 @@ class Runner:
         begun = self._begun.pop(saga, None)
         if saga not in self.live:
             state = begun or self._folded(saga)
+            self._enter_claims(state)
             # Finality may have broken while nobody looked.
             self.live[saga] = Live(
                 state, Asking(saga, self.secrets, self.clock), recheck=state.state in LIVE
@@ -153,15 +154,17 @@ class Runner:
     def refold(self, saga: str) -> None:
         """Another process appended: this process's fold starts again from the journal."""
         self.live[saga].state = self._folded(saga)
+        self._enter_claims(self.live[saga].state)
 
     def _folded(self, saga: str) -> SagaState:
-        """Fold a stream that others may have written to; what it claims is spoken for here too."""
-        state = fold(self.journal.read(f"saga:{saga}"))
+        return fold(self.journal.read(f"saga:{saga}"))
+
+    def _enter_claims(self, state: SagaState) -> None:
+        """What others may have claimed for a saga is spoken for here too."""
         for (step, _), effort in state.efforts.items():
             book = self.claims.get(state.step(step).chain)
             if book is not None:
                 book.enter([claim for attempt in effort.attempts for claim in attempt.claim])
-        return state
 
     def release(self, saga: str) -> None:
         """The saga has ended, or another process drives it: forget it."""
@@ -296,6 +299,9 @@ class Runner:
         for claims in self.claims.values() if others else ():
             claims.follow(others)
         for saga, seq in tuple(behind.items()):
+            begun = self._begun.get(saga)
+            if begun is not None and seq > begun.seq:
+                del self._begun[saga]  # old before its first turn: `take` folds anew
             live = self.live.get(saga)
             if live is not None and seq > live.state.seq:
                 if live.task is not None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from coordinator.cli.options import options_of
+from coordinator.cli.options import Options, options_of
 from coordinator.errors import Irreversible, KeysError, PlanError
 from coordinator.saga import SagaState
 from coordinator.service import find_saga, load
@@ -27,9 +27,7 @@ def secret(
     """
     options = options_of(context)
     config = options.load()
-    reader = options.read_journal()
-    name = find_saga(reader, saga)
-    hashlock = _revealed(load(reader, name), step)
+    name, hashlock = asyncio.run(_hashlock(options, saga, step))
     from coordinator.app import LazySecrets, admit_environment, passphrases_for
 
     passphrases = passphrases_for(config, interactive=not options.no_input)
@@ -45,6 +43,22 @@ def secret(
     value = {"saga": name, "step": step, "preimage": preimage.hex(), "hashlock": hashlock}
     options.out.document({"v": 1, "type": "secret", **value})
     options.out.data(preimage.hex())
+
+
+async def _hashlock(options: Options, saga: str, step: str) -> tuple[str, str]:
+    """Return the saga's id and the hold's hashlock.
+
+    Read through a journal that is open for writing: reading the reveal tells the second place of
+    it, should its writer have died before (R12). A preimage that is out must never be forgotten.
+    """
+    from coordinator.app import open_journal
+
+    journal = open_journal(options.load_run())
+    try:
+        name = find_saga(journal, saga)
+        return name, _revealed(load(journal, name), step)
+    finally:
+        await journal.close()
 
 
 def _revealed(state: SagaState, step: str) -> str:

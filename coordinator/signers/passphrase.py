@@ -6,7 +6,7 @@ and never a passphrase. Each is asked for when a keystore needs it.
 
 import getpass
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, final
 
@@ -54,15 +54,20 @@ class Passphrases:
         self._environ = environ
         # A descriptor can be read once; several keystores may share its passphrase.
         self._from_descriptor: dict[int, Secret] = {}
+        #: chains whose nodes were asked for their genesis before the environment was allowed.
+        self.admitted: set[str] = set()
 
     @property
     def environment_allowed(self) -> bool:
         """Whether ``env:`` is read."""
         return self._env_allowed
 
-    def allow_environment(self) -> None:
-        """Read ``env:`` from now on: `check_env_allowed` had nothing against it."""
+    def allow_environment(self, chains: Iterable[str] = ()) -> None:
+        """Read ``env:`` from now on: `check_env_allowed` had nothing against it, nor against the
+        genesis of ``chains``.
+        """
         self._env_allowed = True
+        self.admitted |= set(chains)
 
     def read(self, source: str, what: str) -> Secret:
         """Return the passphrase that ``source`` leads to; one trailing line end is not part of it.

@@ -3,11 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
+from coordinator.driving import Driver
 from coordinator.journal.base import Entry
+from coordinator.journal.liveness import Instance
 from coordinator.runner import Runner
 from coordinator.saga import fold
-from coordinator.service import only
+from coordinator.service import ask_rollback, only
+from coordinator.watchdog import Watchdog
 from tests.sim import virtual_time
 from tests.sim.adapter import SimAdapter
 from tests.sim.memory_journal import MemoryJournal
@@ -21,7 +26,8 @@ SAGA = saga_id(0)
 class Scene:
     """A plan of transfers, three chains with a block each second, and processes."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path = Path()) -> None:
+        self.folder = folder
         self.world = World("transfers")
         self.chains = self.world.chains
         self.store = self.world.store
@@ -94,8 +100,23 @@ def test_a_coin_that_a_saga_kept_is_free_here_when_another_process_has_closed_th
     virtual_time.run(scene.world.clock, story())
 
 
-def test_what_a_saga_claims_is_spoken_for_in_a_process_that_takes_it_over() -> None:
-    scene = Scene()
+async def taken_over(scene: Scene, heir: Runner) -> None:
+    """Let the driver of the saga die with its first intent, and another process take it over."""
+    driving = asyncio.create_task(scene.runner("driver").run(only(SAGA)))
+    await until(lambda: ("intent", "one") in scene.kinds())
+    driving.cancel()
+    await asyncio.gather(driving, return_exceptions=True)
+    row = next(row for row in heir.journal.sagas() if row.saga == SAGA)
+    instance = Instance.enter(scene.folder / "journal.db")
+    watchdog = Watchdog(heir.earliest_due_ms, lambda _notice: None)
+    journal: Any = heir.journal
+    driver = Driver(journal=journal, instance=instance, runner=heir, watchdog=watchdog)
+    assert await driver.take_over(row)
+    instance.leave()
+
+
+def test_what_a_saga_claims_is_spoken_for_in_a_process_that_takes_it_over(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
 
     async def story() -> None:
         await scene.start()
@@ -104,10 +125,7 @@ def test_what_a_saga_claims_is_spoken_for_in_a_process_that_takes_it_over() -> N
             heir = scene.runner("heir")
             waiting = asyncio.create_task(heir.run(nobody(over)))
             await asyncio.sleep(1)
-            driving = asyncio.create_task(scene.runner("driver").run(only(SAGA)))
-            await until(lambda: ("intent", "one") in scene.kinds())
-            driving.cancel()
-            await asyncio.gather(driving, return_exceptions=True)
+            await taken_over(scene, heir)
             assert not heir.claims["poly"].taken("ops", 0)
             heir.take(SAGA)
             assert heir.claims["poly"].taken("ops", 0)
@@ -116,3 +134,22 @@ def test_what_a_saga_claims_is_spoken_for_in_a_process_that_takes_it_over() -> N
 
     virtual_time.run(scene.world.clock, story())
     assert fold(MemoryJournal(scene.store, int).read(f"saga:{SAGA}")).state == "committed"
+
+
+def test_what_is_asked_between_taking_over_and_the_first_turn_is_heard(tmp_path: Path) -> None:
+    scene = Scene(tmp_path)
+
+    async def story() -> None:
+        await scene.start()
+        over = asyncio.Event()
+        heir = scene.runner("heir")
+        waiting = asyncio.create_task(heir.run(nobody(over)))
+        await taken_over(scene, heir)
+        await ask_rollback(scene.runner("operator").journal, SAGA, by="ada", reason="stop")
+        await asyncio.sleep(2)  # the heir has looked at the journal; the saga has no turn yet
+        heir.take(SAGA)
+        assert heir.live[SAGA].state.asked is not None
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    virtual_time.run(scene.world.clock, story())

@@ -12,6 +12,8 @@ import pytest
 
 from coordinator.config import load_config
 from coordinator.journal.liveness import Instance
+from coordinator.journal.reading import open_readonly
+from coordinator.journal.witness import Witness
 from coordinator.plan import read_plan
 from coordinator.signers import HoldSecrets, Secret, create_keystore, open_keystore
 from tests.unit.cli_scene import CliScene, Tale
@@ -223,6 +225,25 @@ def test_a_preimage_is_told_after_its_reveal_and_never_before(scene: CliScene) -
     assert early.stdout == ""
     assert "stays secret" in early.stderr
     assert "its holds: hold" in scene.run("secret", SAGA, "lock", code=3).stderr
+
+
+def test_the_second_place_knows_of_a_reveal_before_its_preimage_is_told(scene: CliScene) -> None:
+    secrets = _with_seed(scene)
+    hashlock = secrets.hashlock(saga=SAGA, step="hold", generation=1)
+    scene.tell(Tale("01BBBBBBBBBBBBBBBBBBBBBBBB", key="b").executed("lock"))
+    before = scene.witness.read_bytes()
+    ready = Tale(SAGA, key="a").executed("lock").intent("hold", hashlock=hashlock).done("hold")
+    ready.executed("mint").decided("commit")
+    ready.add("reveal", step="hold", gen=1, hashlock=hashlock, deliver="secret", until_s=0)
+    scene.tell(ready)
+    scene.witness.write_bytes(before)  # as if the writer had died between commit and mark
+    reader = open_readonly(scene.journal)
+    reveal = next(r for r in reader.read(f"saga:{SAGA}") if r.kind == "reveal")
+    reader.shut()
+    assert Witness.read(scene.witness)[-1].position < reveal.position
+
+    scene.run("secret", SAGA, "hold")
+    assert Witness.read(scene.witness)[-1].position >= reveal.position
 
 
 def test_a_seed_that_is_not_the_sagas_own_tells_no_wrong_preimage(scene: CliScene) -> None:

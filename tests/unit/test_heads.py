@@ -98,3 +98,14 @@ def test_a_written_off_effect_is_left_to_a_person() -> None:
               args={})  # fmt: skip
     assert not pursued(story)
     assert not sendable(story)
+
+
+def test_a_tombstone_is_not_sent_where_a_committed_effect_is_to_be_made_again() -> None:
+    story = bound().executed("a").decided("commit")
+    story.state = story.fold.copied()
+    effort = story.fold.effort("a", "forward").copied()
+    effort.phase = "not_done"
+    tombstone = Attempt("t", "tombstone", (("other", 7),), 1, {}, {})
+    effort.attempts = (*effort.attempts, tombstone)
+    story.state.efforts = {**story.state.efforts, ("a", "forward"): effort}
+    assert not may_be_sent(story.fold, _owner("forward"), tombstone)
