@@ -160,3 +160,27 @@ def test_a_node_that_can_not_be_asked_admits_no_environment(tmp_path: Path) -> N
     with pytest.raises(PreflightError, match="polygon: its node can not be used"):
         asyncio.run(app.admit_environment(config, passphrases, {"polygon"}))
     assert not passphrases.environment_allowed
+
+
+def test_one_local_chain_admits_the_environment_for_no_other(tmp_path: Path) -> None:
+    config = configured(tmp_path, signer("treasury", "evm"), ENV_SEED)
+    passphrases = app.passphrases_for(config, interactive=False)
+    passphrases.allow_environment({"another"})
+
+    with pytest.raises(PreflightError, match="polygon: its node can not be used"):
+        asyncio.run(app.admit_environment(config, passphrases, {"polygon"}))
+    passphrases.allow_environment({"polygon"})
+    asyncio.run(app.admit_environment(config, passphrases, {"polygon"}))
+
+
+def test_who_only_looks_gets_no_key_that_was_opened_for_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEY", "0x" + "11" * 32)
+    config = configured(tmp_path, ENV_SIGNER.replace("shortcut", "treasury"))
+    passphrases = app.passphrases_for(config, interactive=False)
+    passphrases.allow_environment()
+    ((_, opened, watch),) = Keyring(config, passphrases, sign=False).of_kind("ethereum")
+
+    assert opened is None
+    assert watch.address.startswith("0x")
