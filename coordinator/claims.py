@@ -6,11 +6,14 @@ that can not win. Losing a race to another process is an ordinary event: the boo
 
 from collections.abc import Collection, Iterable
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from coordinator.journal.base import Journal
 
 __all__ = ["Claims", "Scope"]
+
+#: How far above the first hole others are looked for: one absurd claim must not list millions.
+_HOLES_WINDOW: Final = 64
 
 
 class Claims:
@@ -97,10 +100,11 @@ class Claims:
         return value
 
     def holes(self, resource: str, floor: int) -> list[int]:
-        """Return the free values ≥ ``floor`` that lie below a taken one."""
+        """Return the free values ≥ ``floor`` that lie below a taken one, within a window."""
         first, highest = self.first_free(resource, floor), self._highest.get(resource, -1)
         taken = self._taken.get(resource, ())
-        return [value for value in range(first, highest) if value not in taken]
+        last = min(highest, first + _HOLES_WINDOW)
+        return [value for value in range(first, last) if value not in taken]
 
     def reaches_past(self, resource: str, value: int) -> bool:
         """Whether a later value than ``value`` is claimed or held: it waits for it in line."""

@@ -55,6 +55,10 @@ def test_a_hole_is_a_free_nonce_below_a_taken_one() -> None:
     assert claims.holes("b", 0) == []
 
 
+def test_one_absurd_claim_lists_a_window_of_holes_and_not_all() -> None:
+    assert book(("a", 1 << 40)).holes("a", 3) == list(range(3, 67))
+
+
 def test_a_nonce_in_hand_is_no_hole() -> None:
     claims = book(("a", 1))
     with claims.scope() as scope:
