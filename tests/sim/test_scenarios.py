@@ -1,12 +1,15 @@
 """What can happen to a saga in the simulated world, one story each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
+from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Task
+from tests.sim.adapter import SimAdapter
 from tests.sim.checker import check
 from tests.sim.faults import Faults
+from tests.sim.plans import ASSETS
 from tests.sim.world import World, evidence_of, unfinished
 
 
@@ -47,6 +50,29 @@ def test_two_coordinators_roll_back_once(op: str) -> None:
     world.run()
     check(evidence_of(world))
     assert ends(world) == {"rolled_back"}
+
+
+def test_a_transaction_with_a_preimage_is_built_only_when_its_reveal_is_durable() -> None:
+    world = World("holds")
+    seen: list[tuple[bool, bool]] = []
+
+    class Watched(SimAdapter):
+        async def prepare(
+            self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+        ) -> Prepared:
+            if task.direction == "confirm":
+                revealed = any(
+                    record.kind == "reveal" and record.data["step"] == task.step
+                    for record in world.store.records
+                )
+                seen.append((task.preimage is not None, revealed))
+            return await super().prepare(task, purpose, book, former)
+
+    world.make_adapter = lambda chain: Watched(chain, ASSETS)
+    world.run()
+    check(evidence_of(world))
+    assert ends(world) == {"committed"}
+    assert set(seen) == {(True, True)}, "asked too early, or without what the reveal lets out"
 
 
 def test_a_payee_that_takes_its_time_is_waited_for() -> None:

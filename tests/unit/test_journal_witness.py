@@ -52,6 +52,25 @@ def test_a_restored_older_backup_is_refused_and_nothing_is_sent(
     assert "Nothing was sent" in str(caught.value)
 
 
+def test_whoever_reads_an_intent_that_its_dead_writer_told_nobody_of_tells_the_second_place(
+    scene: Scene,
+) -> None:
+    scene.run_saga("amy", 1)
+    before = scene.witness.read_bytes()
+    intended = [record for record in scene.run_saga("bob", 5) if record.kind == "intent"][-1]
+    scene.witness.write_bytes(before)  # as if it had died between its commit and the mark
+
+    async def go_on() -> None:
+        journal = scene.open()
+        assert Witness.read(scene.witness)[-1].position < intended.position
+        journal.read(stream("bob"))
+        mark = Witness.read(scene.witness)[-1]
+        assert (mark.position, mark.hash) == (intended.position, intended.hash)
+        await journal.close()
+
+    asyncio.run(go_on())
+
+
 def test_a_backup_that_lacks_no_intent_is_accepted(scene: Scene, tmp_path: Path) -> None:
     scene.run_saga("amy", 1)
     backup(scene.path, tmp_path / "copy")

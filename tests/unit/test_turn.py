@@ -41,9 +41,10 @@ class _Clock(HostClock):
 
     def __init__(self, chains: SimClock) -> None:
         self._chains = chains
+        self.ahead_ms = 0
 
     def now_ms(self) -> int:
-        self._chains.now_ms = super().now_ms()
+        self._chains.now_ms = super().now_ms() + self.ahead_ms
         return self._chains.now_ms
 
 
@@ -198,6 +199,25 @@ def test_a_race_lost_while_a_node_was_slow_gives_the_prepared_nonce_back() -> No
 
             intents = [r for r in scene.journal.read(f"saga:{saga}") if r.kind == "intent"]
             assert [intent.data["claim"] for intent in intents] == [[["ops", 0]], [["ops", 0]]]
+
+    asyncio.run(story())
+
+
+def test_an_attempt_whose_deadline_passed_while_it_was_prepared_never_becomes_durable() -> None:
+    async def story() -> None:
+        async with _Scene().running() as scene:
+            saga = await scene.begin("late")
+            await scene.slow.asked.wait()
+            scene.clock.ahead_ms = 3_600_000
+            scene.slow.answers.set()
+            await _until(lambda: scene.ended.get(saga) == "rolled_back")
+
+            intents = [r.data for r in scene.journal.read(f"saga:{saga}") if r.kind == "intent"]
+            assert [(data["step"], data["dir"]) for data in intents] == [
+                ("one", "forward"),
+                ("one", "undo"),
+            ]
+            assert not scene.slow._chain.received
 
     asyncio.run(story())
 
