@@ -11,7 +11,8 @@ import coincurve
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from adapters.evm import rlp
+from proofs import rlp
+from proofs.errors import ProofError
 
 __all__ = ["Eip1559", "EvmSigner", "LocalEvmSigner", "SignedFields", "read_signed", "recover"]
 
@@ -31,15 +32,16 @@ class Eip1559:
     value_wei: int
     data: bytes = b""
 
-    def fields(self) -> list[rlp.Item]:
-        """Return the fields in the order of EIP-1559, without the signature."""
+    def fields(self) -> list[bytes]:
+        """Return the fields as RLP items in the order of EIP-1559, without the signature."""
         numbers = (self.chain_id, self.nonce, self.max_priority_fee_wei, self.max_fee_wei, self.gas)
-        to = bytes.fromhex(self.to.removeprefix("0x"))
-        return [*map(rlp.integer, numbers), to, rlp.integer(self.value_wei), self.data, []]
+        to = rlp.encode_bytes(bytes.fromhex(self.to.removeprefix("0x")))
+        value, data = rlp.encode_int(self.value_wei), rlp.encode_bytes(self.data)
+        return [*map(rlp.encode_int, numbers), to, value, data, rlp.encode_list(())]
 
     def signing_hash(self) -> bytes:
         """Return the 32 bytes that are signed."""
-        return keccak(_TYPE + rlp.encode(self.fields()))
+        return keccak(_TYPE + rlp.encode_list(self.fields()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,9 @@ class LocalEvmSigner:
         """Return the signed bytes; the signature is deterministic (RFC 6979, low s)."""
         signature = self._key.sign_recoverable(unsigned.signing_hash(), hasher=None)
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-        tail = [rlp.integer(signature[64]), rlp.integer(r), rlp.integer(s)]
-        return _TYPE + rlp.encode([*unsigned.fields(), *tail])
+        return _TYPE + rlp.encode_list(
+            [*unsigned.fields(), *map(rlp.encode_int, (signature[64], r, s))]
+        )
 
 
 def read_signed(raw: bytes) -> SignedFields:
@@ -91,7 +94,10 @@ def read_signed(raw: bytes) -> SignedFields:
     Raises:
         ValueError: they are no transaction as `LocalEvmSigner` makes them.
     """
-    items = rlp.decode(raw[1:])
+    try:
+        items = rlp.decode(raw[1:])
+    except ProofError as error:
+        raise ValueError(f"no signed transaction: {error}") from None
     if raw[:1] != _TYPE or isinstance(items, bytes) or len(items) != 12:
         raise ValueError("no signed EIP-1559 transaction")
     access_list = items[8]

@@ -9,6 +9,7 @@ import apsw
 
 from coordinator.journal.statements import QUERIES, SCHEMA
 from coordinator.journal.witness import Witness
+from coordinator.journal.writing import WITNESSED
 
 __all__ = ["Statement", "storage_only", "traced"]
 
@@ -69,4 +70,4 @@ def _mark(text: str, values: Any) -> tuple[int, bytes, bool] | None:
     if text != QUERIES["record_insert"]:
         return None
     position, _stream, _seq, kind, digest, _body = values
-    return position, digest, kind in {"intent", "reveal"}
+    return position, digest, kind in WITNESSED
