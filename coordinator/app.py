@@ -4,15 +4,18 @@ Concrete adapters are imported where they are opened, so that commands that read
 never load a chain library.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, WrongChain
+from adapters.statement import NodeAsked, Statements
 from adapters.tables import TableError
 from coordinator.alarm import Notice
 from coordinator.clock import HostClock
@@ -31,6 +34,7 @@ from coordinator.keyring import (
     names_environment,
     watched_accounts,
 )
+from coordinator.notary import Notary, open_notary
 from coordinator.runner import Runner
 from coordinator.saga import SagaState
 from coordinator.signers import (
@@ -43,11 +47,13 @@ __all__ = [
     "LazySecrets",
     "SignerLocked",
     "admit_environment",
+    "configured_nodes",
     "open_adapters",
     "open_driver",
     "open_journal",
     "passphrases_for",
     "preimage_folder",
+    "statements_of",
     "watched_accounts",
 ]
 
@@ -234,6 +240,18 @@ async def _bitcoin_genesis(chain: ChainConfig) -> str:
         await nodes.close()
 
 
+def _evm_statements() -> Statements:
+    from adapters.evm import statement
+
+    return statement
+
+
+def _bitcoin_statements() -> Statements:
+    from adapters.bitcoin import statement
+
+    return statement
+
+
 @dataclass(frozen=True, slots=True)
 class _Family:
     """What is special to one kind of chain.
@@ -241,16 +259,44 @@ class _Family:
     Attributes:
         build: its adapter, not open yet, with the keys of its kind.
         genesis: hash of block 0 as its nodes show it; needs no key.
+        namespace: how CAIP-2 names of its chains begin.
+        statements: how its nodes are asked for blocks.
     """
 
     build: Callable[[Config, ChainConfig, Keyring], Adapter]
     genesis: Callable[[ChainConfig], Awaitable[str]]
+    namespace: str
+    statements: Callable[[], Statements]
 
 
 _FAMILIES: Final[Mapping[str, _Family]] = {
-    "evm": _Family(_evm, _evm_genesis),
-    "bitcoin": _Family(_bitcoin, _bitcoin_genesis),
+    "evm": _Family(_evm, _evm_genesis, "eip155", _evm_statements),
+    "bitcoin": _Family(_bitcoin, _bitcoin_genesis, "bip122", _bitcoin_statements),
 }
+
+
+def statements_of(chain: str) -> Statements | None:
+    """Return how nodes of the chain with this CAIP-2 name are asked; None for an unknown kind."""
+    namespace = chain.partition(":")[0]
+    families = [family for family in _FAMILIES.values() if family.namespace == namespace]
+    return families[0].statements() if families else None
+
+
+def configured_nodes(config: Config) -> dict[str, tuple[NodeAsked, ...]]:
+    """Return the nodes of all enabled chains by the chain's CAIP-2 name; opens no connection.
+
+    Raises:
+        ConfigError: a chain's table is wrong.
+    """
+    found: dict[str, tuple[NodeAsked, ...]] = {}
+    for name in sorted(config.chains):
+        if not config.chains[name].enabled:
+            continue
+        chain, family = _chain(config, name)
+        with _telling(config):
+            where, nodes = family.statements().chain_of(chain.table)
+        found[where] = (*found.get(where, ()), *nodes)
+    return found
 
 
 def preimage_folder(config: Config) -> Path:
@@ -293,26 +339,52 @@ async def open_driver(
             claim of an ended saga is overdue.
 
     Raises:
-        JournalError: the folder of signs of life can not be written.
+        JournalError: the folder of signs of life can not be written, or the journal is not the
+            one whose heads were signed.
+        KeysError: the log's key can not be opened.
     """
     prepare_to_drive()
+    clock = HostClock()
+    notary = open_notary(config, secrets.passphrases, now_ms=clock.now_ms)
+    observe = observer if notary is None else partial(_observe_ends, observer, notary)
     instance = Instance.enter(config.journal_path)
     try:
         runner = Runner(
             journal=journal,
             adapters=adapters,
             secrets=secrets,
-            clock=HostClock(),
+            clock=clock,
             instance=instance.name,
             deliver=FileDelivery(preimage_folder(config)),
-            observer=observer,
+            observer=observe,
         )
-        with Watchdog(runner.earliest_due_ms, alarm, notices=runner.notices) as watchdog:
+
+        def notices() -> list[Notice]:
+            return [*runner.notices(), *(notary.notices() if notary is not None else ())]
+
+        with Watchdog(runner.earliest_due_ms, alarm, notices=notices) as watchdog:
             driver = Driver(journal=journal, instance=instance, runner=runner, watchdog=watchdog)
+            if notary is not None:
+                notary.start()
             try:
                 yield driver
             finally:
                 with suppress(JournalError):  # a broken journal was told already
                     await driver.leave()
+                if notary is not None:
+                    for notice in await asyncio.to_thread(notary.stop):
+                        alarm(notice)
     finally:
         instance.leave()
+
+
+def _observe_ends(
+    observer: Callable[[SagaState, Record], None],
+    notary: Notary,
+    state: SagaState,
+    record: Record,
+) -> None:
+    """Show a record to the observer, and have the log signed soon after a saga has ended."""
+    if record.kind == "closed":
+        notary.want()
+    observer(state, record)

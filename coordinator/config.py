@@ -24,13 +24,19 @@ __all__ = [
     "ChainConfig",
     "Config",
     "Limits",
+    "LogConfig",
     "SecretsConfig",
     "SignerConfig",
+    "check_log",
     "load_config",
 ]
 
-_TOP: Final = ("asset", "chain", "devnet", "journal", "limits", "secrets", "signer", "version")
+_TOP: Final = (
+    "asset", "chain", "devnet", "journal", "limits", "log", "secrets", "signer", "version",
+)  # fmt: skip
 _VARIABLE: Final = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
+#: As checkpoints have it (proofs/checkpoint.py), with room for "/r" and the count of recoveries.
+_ORIGIN: Final = r"[a-z0-9][a-z0-9._/:-]{0,119}"
 _REFERENCE: Final = rf"file:.+|fd:[0-9]{{1,4}}|prompt|env:{_VARIABLE}"
 
 
@@ -84,6 +90,21 @@ class SecretsConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How heads of the audit log are signed.
+
+    Attributes:
+        origin: the log's name in its checkpoints, for ever.
+        key: the signer that signs them, and nothing else.
+        heartbeat_s: a head is signed at least this often while a process drives sagas.
+    """
+
+    origin: str
+    key: str
+    heartbeat_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Allowances in the timing rules of plans (DESIGN.md §4).
 
@@ -111,6 +132,7 @@ class Config:
     assets: Mapping[str, AssetConfig]
     signers: Mapping[str, SignerConfig]
     secrets: SecretsConfig | None
+    log: LogConfig | None = None
 
 
 def load_config(path: Path, environ: Mapping[str, str] | None = None) -> Config:
@@ -153,7 +175,7 @@ def _read(path: Path, root: Table) -> Config:
     journal_path, witness_path, recovery_dir = _places(root.table("journal", {}))
     tables = _chain_tables(root)
     assets = {name: _asset(name, table, tables) for name, table in _named(root, "asset", ASSET)}
-    secrets = root.table("secrets", None)
+    secrets, log = root.table("secrets", None), root.table("log", None)
     config = Config(
         version=version,
         devnet=devnet,
@@ -169,6 +191,7 @@ def _read(path: Path, root: Table) -> Config:
             for name, table in _named(root, "signer", IDENTIFIER)
         },
         secrets=_secrets(secrets, devnet=devnet) if secrets else None,
+        log=_log(log) if log else None,
     )
     root.finish()
     _check_together(config)
@@ -273,7 +296,47 @@ def _secrets(table: Table, *, devnet: bool) -> SecretsConfig:
     return SecretsConfig(table.path("seed"), _passphrase(table, devnet=devnet))
 
 
+def _log(table: Table) -> LogConfig:
+    return LogConfig(
+        origin=table.text("origin", pattern=_ORIGIN),
+        key=table.text("key"),
+        heartbeat_s=table.integer("heartbeat_s", 3600, minimum=10, maximum=7 * 86400),
+    )
+
+
+def check_log(config: Config, log: LogConfig) -> None:
+    """Keep the key that vouches for the log apart from those that spend.
+
+    Raises:
+        TableError: the log's key is no signer of the file, or does something else as well.
+    """
+    signer = config.signers.get(log.key)
+    if signer is None:
+        raise TableError(f"[log] key names {log.key!a}, which is no [signer.NAME] of this file")
+    for name, chain in config.chains.items():
+        if chain.table.peek("signer") == log.key:
+            raise TableError(
+                f"[log] key names {log.key!a}, which spends on [chain.{name}]; make a key for the "
+                "log alone: coordinator keys add log --kind ethereum"
+            )
+    if signer.kind not in (None, "ethereum"):
+        raise TableError(f"[log] key names {log.key!a}, which is of another kind than ethereum")
+    place = (signer.path, signer.variable)
+    others = {
+        f"[signer.{name}]": (other.path, other.variable)
+        for name, other in config.signers.items()
+        if name != log.key
+    }
+    if config.secrets is not None:
+        others["[secrets] seed"] = (config.secrets.seed, None)
+    for other_name, other_place in others.items():
+        if other_place == place:
+            raise TableError(f"[log] key names {log.key!a}, whose key is also that of {other_name}")
+
+
 def _check_together(config: Config) -> None:
+    if config.log is not None:
+        check_log(config, config.log)
     networks: dict[str, tuple[str, str]] = {}
     for name, chain in config.chains.items():
         table = chain.table

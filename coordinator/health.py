@@ -17,13 +17,23 @@ from adapters.base import Adapter
 from adapters.errors import AdapterError
 from coordinator.app import open_adapters, passphrases_for, watched_accounts
 from coordinator.config import Config
-from coordinator.errors import CoordinatorError, JournalError, KeysError
+from coordinator.errors import CoordinatorError, JournalError, JournalOld, KeysError
 from coordinator.journal.age import confirm_latest, require_elsewhere
+from coordinator.journal.checkpoints import confirm_signed, key_history
 from coordinator.journal.reading import open_readonly
+from coordinator.log_key import log_address
 from coordinator.open_claims import ended_with_open_claims, open_claims_of
+from coordinator.recovery.halts import halted
 from coordinator.signers import check_keystore, read_keystore
 
-__all__ = ["Examinable", "Finding", "chain_findings", "disk_findings", "key_findings"]
+__all__ = [
+    "Examinable",
+    "Finding",
+    "chain_findings",
+    "disk_findings",
+    "key_findings",
+    "log_findings",
+]
 
 _PREFLIGHT: Final = 6
 _KEYS: Final = 5
@@ -165,6 +175,41 @@ async def _balances(config: Config, name: str, adapter: Adapter) -> list[Finding
     return found
 
 
+# ---------------------------------------------------------------- log
+
+
+def log_findings(config: Config) -> Iterator[Finding]:
+    """Yield whether heads of the audit log are signed, and whether the last ones still hold."""
+    if config.log is None:
+        text = "the audit log is not signed: chains.toml has no [log], so no stranger can check it"
+        yield Finding(True, f"{text}  (make a key: coordinator keys add log --kind ethereum)")
+    if not config.journal_path.exists():
+        return
+    origin = None if config.log is None else config.log.origin
+    try:
+        reader = open_readonly(config.journal_path)
+        try:
+            address = log_address(config)
+            history = key_history(reader, origin, address)
+            confirm_signed(reader, config.witness_path, history)
+            row, size = reader.last_checkpoint(), reader.last_position()
+        finally:
+            reader.shut()
+    except JournalError as error:
+        yield Finding(False, str(error), "", _DISK)
+    except KeysError as error:
+        yield Finding(False, str(error), "mend the keys first", _KEYS)
+    else:
+        signs = None if history is None else history.address_at(size + 1)
+        if config.log is not None and None not in {address, signs} and address != signs:
+            text = f"signer {config.log.key} signs the log no more: it was handed on"
+            hint = f"name the signer with address 0x{(signs or b'').hex()} under [log]"
+            yield Finding(False, text, hint, _KEYS)
+        if row is not None:
+            text = f"audit log {origin or ''}: signed up to record {row.size} of {size}"
+            yield Finding(True, f"{text}, last {int(time.time()) - row.at_ms // 1000} s ago")
+
+
 # ---------------------------------------------------------------- disk
 
 
@@ -175,8 +220,11 @@ def disk_findings(config: Config) -> Iterator[Finding]:
         require_elsewhere(path, witness)
         yield _journal_finding(path, witness)
         yield from _open_claim_findings(path)
+        yield from _halt_findings(path)
     except JournalError as error:
-        yield Finding(False, str(error), "", _DISK)
+        old = isinstance(error, JournalOld)
+        hint = "look first, which sends nothing: coordinator recover" if old else ""
+        yield Finding(False, str(error), hint, _DISK)
     places = (
         ("journal", path.parent), ("second place", witness.parent),
         ("refund recipes", config.recovery_dir),
@@ -197,9 +245,9 @@ def _journal_finding(path: Path, witness: Path) -> Finding:
         return Finding(True, f"no journal yet; the first run makes {path}")
     reader = open_readonly(path)
     try:
-        if witness.exists():
-            confirm_latest(reader, witness)
         count = reader.last_position()
+        if count or witness.exists():
+            confirm_latest(reader, witness)
         open_sagas = len(reader.sagas(open_only=True))
         return Finding(True, f"journal {path}: {count} records, {open_sagas} open sagas")
     finally:
@@ -221,6 +269,26 @@ def _open_claim_findings(path: Path) -> Iterator[Finding]:
                     claim.notice().question if late else "",
                     _STUCK if late else 0,
                 )
+    finally:
+        reader.shut()
+
+
+def _halt_findings(path: Path) -> Iterator[Finding]:
+    """Yield the accounts that stand still since a recovery, until a person has looked."""
+    if not path.exists():
+        return
+    reader = open_readonly(path)
+    try:
+        for (chain, account), found in halted(reader).items():
+            txs = ", ".join(item.tx for item in found)
+            yield Finding(
+                False,
+                f"{chain}: {account} stands still for new sagas: it signed {txs}, which nothing in "
+                "the recovered journal explains",
+                f"look at it, then: coordinator recover --accept {found[0].tx} --by NAME --reason "
+                "TEXT",
+                _STUCK,
+            )
     finally:
         reader.shut()
 

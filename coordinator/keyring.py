@@ -25,6 +25,7 @@ __all__ = [
     "LazySecrets",
     "SignerLocked",
     "WatchOnly",
+    "is_log_key",
     "names_environment",
     "watched_accounts",
 ]
@@ -72,6 +73,8 @@ class Keyring:
     ) -> Iterator[tuple[str, Opened | None, WatchOnly]]:
         """Yield the signers whose keys are of ``kind``: name, the key if opened, its public half.
 
+        The log's key is none of them: what vouches for the journal must not be able to spend.
+
         Args:
             network: the chain's network; a key that was made for another one is refused.
 
@@ -79,7 +82,7 @@ class Keyring:
             KeysError: a key can not be read or opened, or is for another network.
         """
         for name, source in self._config.signers.items():
-            if source.kind not in (None, kind):
+            if source.kind not in (None, kind) or is_log_key(self._config, name):
                 continue
             face = self._face(name, source)
             if face is not None and face.kind != kind:
@@ -130,12 +133,17 @@ def watched_accounts(config: Config, chain: str) -> dict[str, str]:
     kind = _SIGNER_KINDS[config.chains[chain].kind]
     found = {}
     for name, source in config.signers.items():
-        if source.path is None or source.kind not in (None, kind):
+        if source.path is None or source.kind not in (None, kind) or is_log_key(config, name):
             continue
         face = read_keystore(source.path, f"signer {name}: keystore").face
         if face is not None and face.kind == kind and face.address:
             found[name] = face.address
     return found
+
+
+def is_log_key(config: Config, name: str) -> bool:
+    """Whether a signer signs the audit log, and so no transaction."""
+    return config.log is not None and config.log.key == name
 
 
 def names_environment(config: Config) -> bool:
@@ -153,7 +161,7 @@ class LazySecrets:
 
     def __init__(self, config: Config, passphrases: Passphrases) -> None:
         self._config = config
-        self._passphrases = passphrases
+        self.passphrases = passphrases
         self._seed: HoldSecrets | None = None
 
     def open(self) -> HoldSecrets:
@@ -170,7 +178,7 @@ class LazySecrets:
                     "one: coordinator keys add seed --kind seed. Nothing was sent."
                 )
             self._seed = open_seed(
-                secrets.seed, secrets.passphrase, self._passphrases, devnet=self._config.devnet
+                secrets.seed, secrets.passphrase, self.passphrases, devnet=self._config.devnet
             )
         return self._seed
 

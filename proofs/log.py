@@ -20,11 +20,14 @@ __all__ = [
     "append",
     "build_consistency",
     "build_inclusion",
+    "covering",
     "frontier_at",
     "inclusion_sides",
+    "joined",
     "leaf_hash",
     "node_hash",
     "root_of",
+    "split",
     "verify_consistency",
     "verify_inclusion",
 ]
@@ -72,12 +75,12 @@ class Frontier:
 
     def root(self) -> bytes:
         """Return the root of the tree at this size."""
-        return _joined(self.peaks) if self.peaks else EMPTY_ROOT
+        return joined(self.peaks) if self.peaks else EMPTY_ROOT
 
 
 def frontier_at(size: int, read: Read) -> Frontier:
     """Return the frontier at ``size``, from stored nodes."""
-    return Frontier(size, tuple(read(_covering(0, size))))
+    return Frontier(size, tuple(read(covering(0, size))))
 
 
 def append(
@@ -112,7 +115,7 @@ def build_inclusion(index: int, size: int, read: Read) -> list[bytes]:
     siblings = []
     start, end = 0, size
     while end - start > 1:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if index < middle:
             siblings.append((middle, end))
             end = middle
@@ -134,7 +137,7 @@ def build_consistency(old: int, new: int, read: Read) -> list[bytes]:
     start, end = 0, new
     whole = True
     while old not in {start, end}:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if old <= middle:
             ranges.append((middle, end))
             end = middle
@@ -245,12 +248,12 @@ def _check_hashes(hashes: Sequence[bytes]) -> None:
         raise Refused("log-path", "a hash has 32 bytes")
 
 
-def _split(width: int) -> int:
+def split(width: int) -> int:
     """Return the largest power of two below ``width``."""
     return 1 << (width - 1).bit_length() - 1
 
 
-def _covering(start: int, end: int) -> list[tuple[int, int]]:
+def covering(start: int, end: int) -> list[tuple[int, int]]:
     """Return the full subtrees that cover leaves from ``start`` to ``end``, largest first."""
     names = []
     while start < end:
@@ -260,7 +263,7 @@ def _covering(start: int, end: int) -> list[tuple[int, int]]:
     return names
 
 
-def _joined(subtrees: Sequence[bytes]) -> bytes:
+def joined(subtrees: Sequence[bytes]) -> bytes:
     """Return the root over neighbouring full subtrees, largest first."""
     node = subtrees[-1]
     for left in reversed(subtrees[:-1]):
@@ -270,7 +273,7 @@ def _joined(subtrees: Sequence[bytes]) -> bytes:
 
 def _hashes_of(ranges: Sequence[tuple[int, int]], read: Read) -> list[bytes]:
     """Return the hash of each range of leaves, with one reading for all of them."""
-    covers = [_covering(start, end) for start, end in ranges]
+    covers = [covering(start, end) for start, end in ranges]
     wanted = [name for cover in covers for name in cover]
     found = iter(read(wanted) if wanted else ())
-    return [_joined([next(found) for _ in cover]) for cover in covers]
+    return [joined([next(found) for _ in cover]) for cover in covers]

@@ -38,7 +38,13 @@ def doctor(
 
 
 async def _examine(options: Options, *, offline: bool) -> "list[Finding]":
-    from coordinator.health import Finding, chain_findings, disk_findings, key_findings
+    from coordinator.health import (
+        Finding,
+        chain_findings,
+        disk_findings,
+        key_findings,
+        log_findings,
+    )
 
     config = options.load()
     findings: list[Finding] = []
@@ -57,6 +63,6 @@ async def _examine(options: Options, *, offline: bool) -> "list[Finding]":
     if not offline:
         async for finding in chain_findings(config):
             tell(finding)
-    for finding in disk_findings(config):
+    for finding in (*disk_findings(config), *log_findings(config)):
         tell(finding)
     return findings

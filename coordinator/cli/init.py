@@ -49,6 +49,7 @@ def init(
     options.out.data("\n".join(f"✓ {path}" for path in written))
     options.out.say(
         "next: fill in chains.toml; make its keys: coordinator keys add treasury_evm --kind "
-        "ethereum, coordinator keys add treasury_btc --kind bitcoin --network NETWORK; then: "
+        "ethereum, coordinator keys add treasury_btc --kind bitcoin --network NETWORK, coordinator "
+        "keys add log --kind ethereum; then: "
         "coordinator doctor. To try everything on local nodes first: coordinator devnet demo"
     )

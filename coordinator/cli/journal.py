@@ -13,13 +13,19 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Check, copy,
 
 @app.command()
 def check(context: typer.Context) -> None:
-    """Check every record, link, stored transaction, table and the second place; exit 30 if not."""
+    """Check every record, link, stored transaction, proof, table, signed head and the second place;
+    exit 30 if not.
+    """
+    from coordinator.journal.checkpoints import key_history
     from coordinator.journal.verify import check as find
+    from coordinator.log_key import log_address
 
     options = options_of(context)
     config = options.load()
     reader = options.read_journal()
-    findings = find(reader, config.witness_path)
+    origin = None if config.log is None else config.log.origin
+    log = key_history(reader, origin, log_address(config))
+    findings = find(reader, config.witness_path, log)
     value = {
         "v": 1,
         "type": "journal_check",
@@ -76,6 +82,20 @@ def _damage(copied: Path) -> list[str]:
         return [finding.text for finding in find(reader, None)]
     finally:
         reader.shut()
+
+
+@app.command()
+def rebuild(context: typer.Context) -> None:
+    """Make the derived tables and the log's tree anew from the records; nothing may run meanwhile.
+
+    For a journal whose records are sound and whose tables are not: coordinator journal check.
+    """
+    from coordinator.journal.verify import rebuild as make_anew
+
+    options = options_of(context)
+    number = make_anew(options.load_run().journal_path)
+    options.out.document({"v": 1, "type": "rebuilt", "records": number})
+    options.out.data(f"✓ derived tables and tree made anew from {number} records")
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.evm import contracts
 from coordinator.devnet.deploy import Deployed
-from coordinator.devnet.identities import BITCOIN_NAMES, FUNDED_EVM, SEED, secret_of
+from coordinator.devnet.identities import BITCOIN_NAMES, FUNDED_EVM, LOG, SEED, secret_of
 from coordinator.signers import Secret, import_key
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ rpc = ["{url}"]
 finality = {{ confirmations = {confirmations} }}
 block_time_ms = {{ fast = {fast_ms}, slow = {slow_ms} }}
 poll_ms = {poll_ms}
+proof = "required"
 signer = "treasury_evm"
 fee = {{ max_gwei = 100 }}
 
@@ -78,6 +79,7 @@ auth = "cookie:bitcoin/regtest/.cookie"
 finality = {{ confirmations = {confirmations} }}
 block_time_ms = {{ fast = {fast_ms}, slow = {slow_ms} }}
 poll_ms = {poll_ms}
+proof = "required"
 signer = "treasury_btc"
 fee = {{ max_sat_vb = 50 }}
 """
@@ -93,6 +95,13 @@ _SECRETS = """
 [secrets]
 seed = "keys/seed.json"
 passphrase = "file:keys/passphrase"
+"""
+
+_LOG = f"""
+[log]
+origin = "devnet"
+key = "{LOG}"
+heartbeat_s = 3600
 """
 
 
@@ -140,8 +149,8 @@ def write_configuration(
             poll_ms=poll_ms,
         )
     )
-    parts += [_SIGNER.format(name=name) for name in (*FUNDED_EVM, *_OURS_BTC)]
-    parts.append(_SECRETS)
+    parts += [_SIGNER.format(name=name) for name in (*FUNDED_EVM, *_OURS_BTC, LOG)]
+    parts += [_SECRETS, _LOG]
     (folder / "chains.toml").write_text("".join(parts), encoding="utf-8")
     for name in ("witness", "recovery"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
@@ -164,7 +173,7 @@ def _write_keys(folder: Path) -> None:
         file.write(_PASSPHRASE + "\n")
     kinds: dict[str, tuple[str, str | None]] = dict.fromkeys(FUNDED_EVM, ("ethereum", None))
     kinds |= dict.fromkeys(_OURS_BTC, ("bitcoin", "regtest"))
-    kinds[SEED] = ("seed", None)
+    kinds |= {SEED: ("seed", None), LOG: ("ethereum", None)}
     for name, (kind, network) in kinds.items():
         import_key(
             folder / f"{name}.json",

@@ -6,7 +6,7 @@ Fixed keys let example plans name addresses that are right on every machine.
 import hashlib
 from typing import Final
 
-__all__ = ["BITCOIN_NAMES", "EVM_NAMES", "FUNDED_EVM", "SEED", "secret_of"]
+__all__ = ["BITCOIN_NAMES", "EVM_NAMES", "FUNDED_EVM", "LOG", "SEED", "secret_of"]
 
 #: Signers on both EVM chains: the treasury acts, the rescuer is another funded member of its group.
 FUNDED_EVM: Final = ("treasury_evm", "rescue_evm")
@@ -16,6 +16,8 @@ EVM_NAMES: Final = (*FUNDED_EVM, "reserve", "receiver")
 BITCOIN_NAMES: Final = ("treasury_btc", "settlement_btc", "payee_btc")
 #: The seed of hold secrets.
 SEED: Final = "seed"
+#: Signs heads of the audit log, and owns nothing.
+LOG: Final = "log"
 
 
 def secret_of(name: str) -> bytes:

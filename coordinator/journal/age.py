@@ -3,29 +3,43 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from coordinator.errors import JournalError
+from coordinator.errors import JournalError, JournalOld
 from coordinator.journal.reading import JournalReader
+from coordinator.journal.recoveries import superseded, under_way
 from coordinator.journal.witness import Mark, Witness
 
 __all__ = ["confirm_latest", "doubt", "require_elsewhere"]
 
 
-def confirm_latest(reader: JournalReader, witness: Path) -> int:
+def confirm_latest(reader: JournalReader, witness: Path, *, recovering: bool = False) -> int:
     """Check that the journal contains everything the second place has witnessed.
 
     Returns the position up to which it has.
+
+    Args:
+        recovering: a recovery goes on, which alone may write to a journal that is in one.
 
     Raises:
         JournalError: it does not, or the second place is missing, damaged or of another journal.
     """
     # Marks first: a live writer moves on in between, and the journal is always ahead of them.
     marks = Witness.read(witness)
+    begun = under_way(reader)
+    if begun is not None and not recovering:
+        raise JournalOld(
+            f"the journal {reader.path} is being recovered since record {begun.seq} of "
+            f"{begun.stream}, and that has not come to its end. Nothing was sent. Go on with: "
+            "coordinator recover --execute"
+        )
     reason = doubt(reader, marks)
     if reason is not None:
-        raise JournalError(
+        former = superseded(witness, reader)
+        if former is not None:
+            raise JournalOld(f"{former} Nothing was sent and nothing is sent from this file.")
+        raise JournalOld(
             f"{reason} ({witness}). Nothing was sent and nothing is sent: what the missing "
             "records did on the chains is unknown to this journal. Put the latest journal "
-            "back; if there is none, see README.md, 'A lost or old journal'."
+            "back; if there is none, see README.md, 'A lost or old journal': coordinator recover"
         )
     return marks[-1].position
 

@@ -6,8 +6,9 @@ A record is one line of the audit log. Its stored bytes (``body``) are canonical
      (64 zeros for the first), "seq": 1, 2, 3 … in the stream, "stream": "saga:…", "v": 1}
 
 and its hash is the SHA-256 of exactly these bytes. Everything else the journal keeps (claims,
-reservations, locks, saga rows) is derived from records and can be rebuilt from them; only the
-signed bytes of attempts are data of their own, named in their intent record by hash.
+reservations, locks, saga rows, the log's tree) is derived from records and can be rebuilt from
+them; data of their own are the signed bytes of attempts and the proofs, each named by hash in a
+record, and the signed checkpoints.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,16 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-__all__ = ["ClaimRow", "Entry", "Journal", "Raw", "Record", "ReservationRow", "SagaRow"]
+__all__ = [
+    "CheckpointRow",
+    "ClaimRow",
+    "Entry",
+    "Journal",
+    "Raw",
+    "Record",
+    "ReservationRow",
+    "SagaRow",
+]
 
 
 class Entry(Struct, frozen=True):
@@ -96,19 +106,42 @@ class ReservationRow:
     amount: int
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointRow:
+    """A signed head of the audit log.
+
+    Attributes:
+        size: number of records that it covers.
+        root: of the RFC 6962 tree over them.
+        note: the signed note (proofs/checkpoint.py).
+        at_ms: host Unix ms when it was signed, or last found to be still the head.
+    """
+
+    size: int
+    root: bytes
+    note: bytes
+    at_ms: int
+
+
 class Journal(Protocol):
     """Compare-and-append with the sequence of the caller's own fold (R4)."""
 
     async def append(
-        self, stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+        self,
+        stream: str,
+        expected: int,
+        entries: Sequence[Entry],
+        raws: Sequence[Raw] = (),
+        evidence: Sequence[bytes] = (),
     ) -> list[Record]:
         """Make ``entries`` the next records of ``stream``, all or none, durable on return.
 
         ``expected`` is the sequence number of the last record the caller has folded (0: none).
         Appends that wait together share one commit; a loser is refused alone. If any entry is an
         ``intent`` or a ``reveal``, the new (position, head hash) has been written to the second
-        place before this returns (R12). Every intent comes with its bytes in ``raws``, unless they
-        are stored already.
+        place before this returns (R12). Every intent comes with its bytes in ``raws``, every
+        ``proved`` record with the proofs that it names by hash in ``evidence``, unless they are
+        stored already.
 
         Raises:
             Fenced: the stream has moved on; fold again.
@@ -130,6 +163,13 @@ class Journal(Protocol):
 
     def saga_of_key(self, key: str) -> SagaRow | None:
         """Return the saga that an idempotency key started, for ever."""
+
+    def evidence(self, digest: str) -> bytes:
+        """Return the proof with this SHA-256 (64 hex digits), checked against it.
+
+        Raises:
+            JournalError: there is none, or its bytes are others.
+        """
 
     def raw(self, tx_id: str) -> bytes:
         """Return an attempt's stored bytes, checked against the hash in its intent."""

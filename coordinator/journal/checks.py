@@ -17,6 +17,7 @@ from coordinator.journal.derive import (
     attempt_of,
     brought,
     claims_of,
+    evidence_of,
     outpoint_lock,
     reserved,
     reserved_coins,
@@ -24,7 +25,10 @@ from coordinator.journal.derive import (
 from coordinator.journal.statements import QUERIES
 from proofs import canonical
 
-__all__ = ["Checks", "Request", "Run"]
+__all__ = ["MAX_EVIDENCE", "Checks", "Fresh", "Request", "Run"]
+
+#: Bytes of one proof; a whole settlement bundle may have 8 MiB.
+MAX_EVIDENCE: Final = 4 << 20
 
 #: Runs a statement on the one cursor of the transaction.
 Run = Callable[..., apsw.Cursor]
@@ -33,6 +37,7 @@ Run = Callable[..., apsw.Cursor]
 _CLAIM_OWNER: Final = QUERIES["claim_owner"]
 _CLAIM_TOP: Final = QUERIES["claim_top"]
 _ATTEMPT_RAW: Final = QUERIES["attempt_raw"]
+_EVIDENCE_KNOWN: Final = QUERIES["evidence_known"]
 
 
 class Request(NamedTuple):
@@ -43,6 +48,14 @@ class Request(NamedTuple):
     entries: Sequence[Entry]
     data: Sequence[bytes]
     raws: Sequence[Raw]
+    evidence: Sequence[bytes] = ()
+
+
+class Fresh(NamedTuple):
+    """What an append stores beside its records: bytes per entry, and proofs by their hash."""
+
+    raws: Sequence[Raw | None]
+    evidence: Mapping[str, bytes]
 
 
 class Checks:
@@ -81,8 +94,8 @@ class Checks:
             for where, brought_in in self._brought.pop(str(values[0]), ()):
                 _add(self._sums, where, -brought_in)
 
-    def check(self, request: Request) -> list[Raw | None]:
-        """Check every entry; return per entry the bytes to store with it.
+    def check(self, request: Request) -> Fresh:
+        """Check every entry; return what is to be stored beside the records.
 
         Raises:
             JournalError: an entry does not pass (see `Journal.append`).
@@ -91,6 +104,8 @@ class Checks:
         offered = {raw.tx_id: raw for raw in request.raws}
         wanted: dict[tuple[str, str, int], tuple[str, str]] = {}
         fresh: list[Raw | None] = []
+        proofs = _by_hash(request.evidence) if request.evidence else {}
+        named: dict[str, bytes] = {}
         starts = request.expected == 0 and request.stream.startswith(SAGA_PREFIX)
         for index, entry in enumerate(request.entries):
             if (entry.kind == "started") != (starts and index == 0):
@@ -106,11 +121,17 @@ class Checks:
                 fresh.append(self._check_raw(entry.data, offered, claimed=claimed))
             else:
                 fresh.append(None)
+                if entry.kind == "proved":
+                    self._check_evidence(entry.data, proofs, named)
         if offered:
             raise JournalError(
                 f"no intent names the bytes of {', '.join(offered)}; nothing was written"
             )
-        return fresh
+        if proofs:
+            raise JournalError(
+                f"no proved record names the evidence {', '.join(proofs)}; nothing was written"
+            )
+        return Fresh(fresh, named)
 
     def _check_start(self, stream: str, data: Mapping[str, Any]) -> None:
         if data["saga"] != stream[5:]:
@@ -219,6 +240,22 @@ class Checks:
             raise JournalError(f"{tx} is stored with other bytes already; nothing was written")
         return None
 
+    def _check_evidence(
+        self, data: Mapping[str, Any], offered: dict[str, bytes], named: dict[str, bytes]
+    ) -> None:
+        """Move what a record names from ``offered`` to ``named``, unless it is stored already."""
+        for digest in evidence_of(data):
+            body = offered.pop(digest, None)
+            stored = self._run(_EVIDENCE_KNOWN, (bytes.fromhex(digest),)).fetchone() is not None
+            if stored or digest in named:
+                continue
+            if body is None:
+                raise JournalError(
+                    f"a proved record names the evidence {digest}, which is neither given nor "
+                    "stored; nothing was written"
+                )
+            named[digest] = body
+
     def _reservation_sums(self) -> dict[tuple[str, str, str], int]:
         if self._sums is None:
             self._sums = {}
@@ -233,6 +270,15 @@ class Checks:
         where, amount = brought(resource)
         self._brought.setdefault(saga, []).append((where, amount))
         _add(sums, where, amount)
+
+
+def _by_hash(evidence: Sequence[bytes]) -> dict[str, bytes]:
+    for body in evidence:
+        if len(body) > MAX_EVIDENCE:
+            raise JournalError(
+                f"a proof has {len(body)} bytes, the limit is {MAX_EVIDENCE}; nothing was written"
+            )
+    return {hashlib.sha256(body).hexdigest(): bytes(body) for body in evidence}
 
 
 def _add(sums: dict[tuple[str, str, str], int], where: tuple[str, str, str], amount: int) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import apsw
 
 from coordinator.errors import JournalError
-from coordinator.journal.statements import QUERIES, SCHEMA
+from coordinator.journal.statements import MIGRATIONS, QUERIES
 
 __all__ = [
     "APPLICATION_ID",
@@ -31,9 +31,7 @@ __all__ = [
 #: "CoOr" in the database header: tools and people see whose file it is.
 APPLICATION_ID: Final = 0x436F4F72
 #: `user_version` of a journal that this coordinator writes.
-SCHEMA_VERSION: Final = 1
-#: Script n brings a journal of version n to version n + 1.
-_MIGRATIONS: Final = (SCHEMA,)
+SCHEMA_VERSION: Final = len(MIGRATIONS)
 #: Waits of other processes are short: recovery after a crash, and the last one's checkpoint.
 _OPEN_TIMEOUT_MS: Final = 5000
 _WRITER_PAGES_KIB: Final = 32 * 1024
@@ -127,18 +125,21 @@ def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
 def open_reader(path: Path, vfs: str | None = None) -> apsw.Connection:
     """Open an existing journal for reading, beside writers or on media that can not be written.
 
+    A journal of an older version is read as it is: what came later is there and empty.
+
     Raises:
-        JournalError: missing, not a journal, of another version, or unreadable.
+        JournalError: missing, not a journal, of a newer version, or unreadable.
     """
     if not path.exists():
         raise _missing(path, FileNotFoundError())
     with reading(path):
         try:
             connection = _connect(path, apsw.SQLITE_OPEN_READONLY, vfs)
-            _check_identity(connection, path)
+            version = _check_identity(connection, path, oldest=1)
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             connection = _open_immutable(path, vfs)
-            _check_identity(connection, path)
+            version = _check_identity(connection, path, oldest=1)
+        _stand_in(connection, version)
         connection.pragma("cache_size", -_READER_PAGES_KIB)
         connection.pragma("query_only", 1)
     return connection
@@ -231,7 +232,15 @@ def _open_immutable(path: Path, vfs: str | None) -> apsw.Connection:
     return apsw.Connection(f"{path.resolve().as_uri()}?immutable=1", flags=flags, vfs=vfs)
 
 
-def _check_identity(connection: apsw.Connection, path: Path, oldest: int = SCHEMA_VERSION) -> None:
+def _stand_in(connection: apsw.Connection, version: int) -> None:
+    """Give a reader of an older journal the tables that it does not have: its own, and empty."""
+    for script in MIGRATIONS[version:]:
+        connection.pragma("temp_store", 2)  # in memory: nothing is written beside the journal
+        connection.execute(script.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+
+
+def _check_identity(connection: apsw.Connection, path: Path, oldest: int = SCHEMA_VERSION) -> int:
+    """Return the journal's schema version, if it can be used."""
     application, version = connection.pragma("application_id"), connection.pragma("user_version")
     if application != APPLICATION_ID:
         raise JournalError(f"{path} is no journal of a coordinator. Nothing was sent.")
@@ -245,6 +254,7 @@ def _check_identity(connection: apsw.Connection, path: Path, oldest: int = SCHEM
             f"{path} has schema version {version}, this coordinator writes {SCHEMA_VERSION}; "
             "nothing was sent. Make a backup, then run 'coordinator journal migrate'."
         )
+    return int(version)
 
 
 def _check_writable(connection: apsw.Connection, path: Path) -> None:
@@ -258,7 +268,7 @@ def _apply_migrations(connection: apsw.Connection, path: Path) -> tuple[int, int
     connection.execute("BEGIN IMMEDIATE")
     before = connection.pragma("user_version")
     try:
-        for script in _MIGRATIONS[before:]:
+        for script in MIGRATIONS[before:]:
             connection.execute(script)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", max(before, SCHEMA_VERSION))

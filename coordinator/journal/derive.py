@@ -4,17 +4,20 @@ A change is the name of a statement in queries.sql and its parameters. Writing a
 rebuilding from it run the same changes, so the tables can not drift apart from the records.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 
 __all__ = [
+    "OPERATOR_STREAM",
     "SAGA_PREFIX",
     "Change",
     "attempt_of",
     "brought",
     "changes",
     "claims_of",
+    "evidence_of",
     "is_progress",
     "outpoint_lock",
     "reserved",
@@ -27,8 +30,13 @@ Change = tuple[str, tuple[str | int | None, ...]]
 
 #: Streams with this prefix are sagas; the rest of the name is the saga's id.
 SAGA_PREFIX: Final = "saga:"
+#: Stream of what operators decide about the journal as a whole.
+OPERATOR_STREAM: Final = "operator"
 #: Kinds that leave a saga as stuck as it was; every other record is progress.
-_NO_PROGRESS: Final = frozenset({"stuck", "paused", "unpaused", "taken_over", "asked"})
+_NO_PROGRESS: Final = frozenset(
+    {"stuck", "paused", "unpaused", "taken_over", "asked", "proved", "unproved"}
+)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}").fullmatch
 _STATE_OF_DECISION: Final = {"commit": "confirming", "rollback": "undoing"}
 
 
@@ -44,7 +52,8 @@ def changes(
         KeyError, TypeError, ValueError: ``data`` lacks what a record of this kind must have.
     """
     if not stream.startswith(SAGA_PREFIX):
-        return _claims(stream, data) if kind == "intent" else []
+        # What a recovery found consumed on a chain is never given again, whoever consumed it.
+        return _claims(stream, data) if kind in ("intent", "unexplained") else []
     found: list[Change] = []
     if stuck and is_progress(kind, data):
         found.append(("saga_stuck", (0, stream[5:])))
@@ -83,6 +92,18 @@ def claims_of(data: Mapping[str, Any]) -> list[tuple[str, str, int]]:
 def attempt_of(data: Mapping[str, Any]) -> tuple[str, str]:
     """Return (transaction id, SHA-256 of the stored bytes in hex) of an intent."""
     return data["tx"], data["bytes"]
+
+
+def evidence_of(data: Mapping[str, Any]) -> list[str]:
+    """Return the SHA-256 (64 lower-case hex digits) of the proofs that a ``proved`` record names.
+
+    Raises:
+        KeyError, TypeError, ValueError: it names none, or not in this form.
+    """
+    found = [item["sha256"] for item in data["evidence"]]
+    if not found or any(_SHA256(digest) is None for digest in found):
+        raise ValueError("a proved record names its evidence by SHA-256")
+    return found
 
 
 def outpoint_lock(chain: str, outpoint: str) -> str:

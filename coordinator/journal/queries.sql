@@ -162,8 +162,71 @@ SELECT value FROM meta WHERE name = ?;
 -- name: meta_put
 INSERT INTO meta (name, value) VALUES (?, ?);
 
+-- name: meta_set
+-- ?1 value, ?2 name
+UPDATE meta SET value = ?1 WHERE name = ?2;
+
 -- name: streams_with_open_claims
 -- What follows in the stream may have closed the claim: the caller folds it.
 SELECT DISTINCT stream FROM records
 WHERE kind = 'not_done' AND instr(CAST(body AS TEXT), '"claim_open":true') > 0
 ORDER BY stream;
+
+-- name: evidence_insert
+INSERT INTO evidence (sha256, body) VALUES (?, ?);
+
+-- name: evidence_body
+SELECT body FROM evidence WHERE sha256 = ?;
+
+-- name: evidence_known
+SELECT 1 FROM evidence WHERE sha256 = ?;
+
+-- name: evidence_names
+SELECT sha256 FROM evidence ORDER BY sha256;
+
+-- name: node_insert
+INSERT INTO log_nodes (level, idx, hash) VALUES (?, ?, ?);
+
+-- name: node_hash
+SELECT hash FROM log_nodes WHERE level = ? AND idx = ?;
+
+-- name: nodes_between
+-- ?1 level, ?2 first idx, ?3 first idx after them
+SELECT idx, hash FROM log_nodes WHERE level = ?1 AND idx >= ?2 AND idx < ?3 ORDER BY idx;
+
+-- name: nodes_from
+-- ?1 level, ?2 first idx
+SELECT idx FROM log_nodes WHERE level = ?1 AND idx >= ?2 ORDER BY idx;
+
+-- name: nodes_outside
+-- ?1 highest level that a log of this size has
+SELECT level, idx FROM log_nodes WHERE level < 1 OR level > ?1 OR idx < 0 ORDER BY level, idx;
+
+-- name: nodes_delete
+DELETE FROM log_nodes;
+
+-- name: tree_pairs
+-- Pairs of records that the stored tree covers.
+SELECT coalesce(max(idx) + 1, 0) FROM log_nodes WHERE level = 1;
+
+-- name: bodies_from
+-- ?1 first position wanted
+SELECT body FROM records WHERE position >= ?1 ORDER BY position;
+
+-- name: body_at
+SELECT body FROM records WHERE position = ?;
+
+-- name: checkpoint_insert
+INSERT INTO checkpoints (size, root, note, at_ms) VALUES (?, ?, ?, ?);
+
+-- name: checkpoint_seen
+-- ?1 Unix ms, ?2 size
+UPDATE checkpoints SET at_ms = ?1 WHERE size = ?2;
+
+-- name: checkpoints_from
+-- ?1 least size
+SELECT size, root, note, at_ms FROM checkpoints WHERE size >= ?1 ORDER BY size;
+
+-- name: checkpoint_within
+-- ?1 greatest size
+SELECT size, root, note, at_ms FROM checkpoints WHERE size <= ?1 ORDER BY size DESC LIMIT 1;

@@ -6,17 +6,20 @@ This is what ``status``, ``show`` and ``audit`` open: it imports no chain and no
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import apsw
 
 from coordinator.errors import JournalError
-from coordinator.journal.base import ClaimRow, Record, ReservationRow, SagaRow
+from coordinator.journal.base import CheckpointRow, ClaimRow, Record, ReservationRow, SagaRow
 from coordinator.journal.body import ZERO_HASH, read_record
 from coordinator.journal.database import journal_id, open_reader, reading
-from coordinator.journal.derive import attempt_of, brought, outpoint_lock
+from coordinator.journal.derive import OPERATOR_STREAM, attempt_of, brought, outpoint_lock
 from coordinator.journal.statements import QUERIES
 
-__all__ = ["JournalReader", "check_link", "open_readonly"]
+__all__ = ["OPERATOR_STREAM", "JournalReader", "check_link", "open_readonly"]
+
+_MAX_SIZE: Final = 2**53
 
 
 def open_readonly(path: Path) -> "JournalReader":
@@ -77,6 +80,12 @@ class JournalReader:
         with reading(self.path):
             return int(self.connection.execute(QUERIES["last_position"]).get)
 
+    def last_seq(self, stream: str) -> int:
+        """Return the sequence of the last record of ``stream``, 0 for none; reads no record."""
+        with reading(self.path):
+            row = self.connection.execute(QUERIES["head"], (stream, None)).fetchone()
+        return 0 if row is None else int(row[0])
+
     def streams(self, prefix: str = "saga:") -> list[str]:
         """Return the names of all streams that begin with ``prefix``."""
         end = f"{prefix}\U0010ffff"
@@ -121,6 +130,59 @@ class JournalReader:
                 "not sent. See README.md, 'A lost or old journal'."
             )
         return raw
+
+    def evidence(self, digest: str) -> bytes:
+        """Return the proof with this SHA-256 (64 hex digits), checked against it.
+
+        Raises:
+            JournalError: there is none, or its bytes are others.
+        """
+        with reading(self.path):
+            body = self.connection.execute(QUERIES["evidence_body"], (_digest(digest),)).get
+        if body is None:
+            raise JournalError(f"no evidence {digest} is stored")
+        if hashlib.sha256(body).hexdigest() != digest:
+            raise JournalError(
+                f"the journal is damaged: the bytes of evidence {digest} are others. See "
+                "README.md, 'A lost or old journal'."
+            )
+        return bytes(body)
+
+    def checkpoints(self) -> list[CheckpointRow]:
+        """Return the signed heads of the log by size, oldest first."""
+        return list(self.checkpoints_from(0))
+
+    def checkpoints_from(self, size: int) -> Iterator[CheckpointRow]:
+        """Yield the signed heads that cover at least ``size`` records, oldest first."""
+        with reading(self.path):
+            for row in self.connection.execute(QUERIES["checkpoints_from"], (size,)):
+                yield CheckpointRow(*row)
+
+    def checkpoint_covering(self, size: int) -> CheckpointRow | None:
+        """Return the oldest signed head that covers ``size`` records, None while there is none."""
+        with reading(self.path):
+            row = self.connection.execute(QUERIES["checkpoints_from"], (size,)).fetchone()
+        return None if row is None else CheckpointRow(*row)
+
+    def last_checkpoint(self, within: int | None = None) -> CheckpointRow | None:
+        """Return the newest signed head, of no more than ``within`` records if given."""
+        most = _MAX_SIZE if within is None else within
+        with reading(self.path):
+            row = self.connection.execute(QUERIES["checkpoint_within"], (most,)).fetchone()
+        return None if row is None else CheckpointRow(*row)
+
+    def rotations(self) -> list[bytes]:
+        """Return the notes by which the log's key was handed on (``log_key``), oldest first.
+
+        A recovery begins a log of another name, so those before it count no more.
+        """
+        notes: list[bytes] = []
+        for record in self.read(OPERATOR_STREAM):
+            if record.kind == "log_key":
+                notes.append(str(record.data["note"]).encode())
+            elif record.kind == "recovery":
+                notes.clear()
+        return notes
 
     def claims(self, chain: str) -> list[ClaimRow]:
         """Return every claim on ``chain``."""
@@ -187,6 +249,13 @@ def check_link(record: Record, prev: str, seq: int) -> None:
             f"but that hash is {prev}. Nothing was sent. See README.md, "
             "'A lost or old journal'."
         )
+
+
+def _digest(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise JournalError(f"{text!a} is no SHA-256 of a proof") from None
 
 
 def _saga_row(row: tuple[object, ...]) -> SagaRow:

@@ -1,4 +1,4 @@
--- The journal's tables, schema version 1.
+-- The journal's tables, schema version 1; schema_2.sql adds to them.
 --
 -- `records` and `attempts` are the truth. Everything below them is derived from records by
 -- derive.py and can be thrown away and rebuilt. Tables whose whole row is their key carry no rowid.

@@ -58,6 +58,8 @@ class SqliteJournal:
         vfs: name of a registered SQLite VFS to use in place of the system's.
         now_ms: host clock for ``at``, Unix milliseconds.
         busy_s: how long an append may wait for another process that writes.
+        recovering: whether this is `coordinator recover`, which alone may open a journal in the
+            middle of its recovery.
 
     Raises:
         JournalError: missing, damaged, readable by others, of another version, not writable, or
@@ -72,6 +74,7 @@ class SqliteJournal:
         vfs: str | None = None,
         now_ms: Callable[[], int] = _host_ms,
         busy_s: float = 10.0,
+        recovering: bool = False,
     ) -> None:
         require_elsewhere(path, witness)
         self.path = path
@@ -83,7 +86,7 @@ class SqliteJournal:
             self._reader = JournalReader(path, open_reader(path, vfs))
             _witness_if_empty(self._reader, witness)
             #: The position up to which the second place knows this journal, by all we know of it.
-            self._known = confirm_latest(self._reader, witness)
+            self._known = confirm_latest(self._reader, witness, recovering=recovering)
             self._witness = Witness.open(witness, self._reader.journal_id)
         except BaseException:
             self._connection.close()
@@ -124,7 +127,12 @@ class SqliteJournal:
     # ------------------------------------------------------------ writing
 
     async def append(
-        self, stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+        self,
+        stream: str,
+        expected: int,
+        entries: Sequence[Entry],
+        raws: Sequence[Raw] = (),
+        evidence: Sequence[bytes] = (),
     ) -> list[Record]:
         """Make ``entries`` the next records of ``stream``; see `Journal.append`.
 
@@ -144,7 +152,7 @@ class SqliteJournal:
             ) from error
         loop = asyncio.get_running_loop()
         future: asyncio.Future[list[Record]] = loop.create_future()
-        self._waiting.append((Request(stream, expected, entries, data, raws), future))
+        self._waiting.append((Request(stream, expected, entries, data, raws, evidence), future))
         self._wake(loop)
         return await future
 
@@ -349,6 +357,10 @@ class SqliteJournal:
     def raw(self, tx_id: str) -> bytes:
         """Return an attempt's stored bytes, checked against the hash in its intent."""
         return self._reader.raw(tx_id)
+
+    def evidence(self, digest: str) -> bytes:
+        """Return the proof with this SHA-256 (64 hex digits), checked against it."""
+        return self._reader.evidence(digest)
 
     def claims(self, chain: str) -> list[ClaimRow]:
         """Return every claim on ``chain``."""

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-__all__ = ["QUERIES", "SCHEMA"]
+__all__ = ["MIGRATIONS", "QUERIES", "SCHEMA"]
 
 _HERE: Final = Path(__file__).parent
 _NAME: Final = re.compile(r"^-- name: ([a-z_]+)$", re.MULTILINE)
@@ -22,5 +22,10 @@ def _load(text: str) -> dict[str, str]:
 
 #: Statement text by name.
 QUERIES: Final = _load((_HERE / "queries.sql").read_text(encoding="utf-8"))
-#: The script that makes an empty database a journal of schema version 1.
-SCHEMA: Final = (_HERE / "schema.sql").read_text(encoding="utf-8")
+#: Script n brings a journal of version n to version n + 1; version 0 is an empty database. A script
+#: that was released never changes.
+MIGRATIONS: Final = tuple(
+    (_HERE / name).read_text(encoding="utf-8") for name in ("schema.sql", "schema_2.sql")
+)
+#: The script that makes an empty database a journal of this version.
+SCHEMA: Final = "\n".join(MIGRATIONS)

@@ -3,20 +3,25 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 
 from coordinator.errors import JournalError
+from coordinator.journal import tree
 from coordinator.journal.age import doubt
 from coordinator.journal.base import Record
 from coordinator.journal.body import ZERO_HASH, read_record
+from coordinator.journal.checkpoints import log_findings
 from coordinator.journal.database import open_writer, reading
-from coordinator.journal.derive import attempt_of, changes, still_stuck
+from coordinator.journal.derive import attempt_of, changes, evidence_of, still_stuck
+from coordinator.journal.published import published_path, published_until
 from coordinator.journal.reading import JournalReader, check_link
 from coordinator.journal.statements import QUERIES, SCHEMA
 from coordinator.journal.witness import Witness
+from proofs.checkpoint_keys import KeyHistory
 
 __all__ = ["Finding", "check", "rebuild"]
 
@@ -41,15 +46,24 @@ class Finding:
     position: int | None = None
 
 
-def check(reader: JournalReader, witness: Path | None = None) -> list[Finding]:
+def check(
+    reader: JournalReader, witness: Path | None = None, log: KeyHistory | None = None
+) -> list[Finding]:
     """Return everything wrong with the journal, nothing when it is sound; at most 100 findings.
 
     Every record: canonical bytes, hash, link to the one before in its stream, dense sequence and
-    position. Every intent: its bytes are stored and have the hash it names. Derived tables equal
-    what the records say. With ``witness``: the journal contains what the second place has seen.
-    The database file's own structure. One snapshot is checked; writers go on meanwhile.
+    position. Every intent: its bytes are stored and have the hash it names; every proof likewise.
+    Derived tables and the log's tree equal what the records say. Every signed checkpoint covers
+    these very records. With ``witness``: the journal contains what the second place has seen, and
+    the checkpoints published there. The database file's own structure. One snapshot is checked;
+    writers go on meanwhile.
+
+    Args:
+        log: whose signatures checkpoints must have; None: each must be somebody's.
     """
     findings: list[Finding] = []
+    # The second place first: it is never ahead of the journal, however writers go on.
+    until = 0 if witness is None else published_until(published_path(witness))
     try:
         marks = [] if witness is None else Witness.read(witness)
     except JournalError as error:
@@ -59,7 +73,8 @@ def check(reader: JournalReader, witness: Path | None = None) -> list[Finding]:
         with reading(reader.path):
             reader.connection.execute("BEGIN")
             try:
-                for finding in _all_findings(reader):
+                texts = log_findings(reader, log, witness, until)
+                for finding in chain(_all_findings(reader), map(Finding, texts)):
                     findings.append(finding)
                     if len(findings) >= _MOST:
                         return findings
@@ -76,7 +91,8 @@ def check(reader: JournalReader, witness: Path | None = None) -> list[Finding]:
 def rebuild(path: Path) -> int:
     """Make the derived tables anew from the records; return the number of records read.
 
-    Attempts are no derived table: their bytes exist nowhere else. Who drives what is forgotten.
+    Attempts, evidence and checkpoints are no derived tables: they exist nowhere else. Who drives
+    what is forgotten.
 
     Raises:
         JournalError: a record is damaged, or contradicts an earlier one; nothing was changed.
@@ -93,6 +109,8 @@ def rebuild(path: Path) -> int:
                 for row in connection.execute(QUERIES["records_from"], (1,)).fetchall():
                     replay.take(read_record(row, strict=True))
                     number += 1
+                tree.delete(connection)
+                tree.write(connection, path)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
@@ -157,20 +175,23 @@ def _all_findings(reader: JournalReader) -> Iterator[Finding]:
         derived.execute(SCHEMA)
         derived.execute("BEGIN")
         sound = True
-        for finding in _bad_records(reader, _Replay(derived)):
+        for finding in _bad_records(reader, _Replay(derived), derived):
             sound = False
             yield finding
         if sound:
             yield from _differences(reader.connection, derived)
         else:
             yield Finding("derived tables were not compared, because records are damaged")
+        yield from _unnamed_evidence(reader, derived)
     finally:
         derived.close()
     for position, tx in reader.connection.execute(QUERIES["attempts_without_intent"]):
         yield Finding(f"the bytes of {tx} belong to no intent", position=position)
 
 
-def _bad_records(reader: JournalReader, replay: _Replay) -> Iterator[Finding]:
+def _bad_records(
+    reader: JournalReader, replay: _Replay, derived: apsw.Connection
+) -> Iterator[Finding]:
     for row in reader.connection.execute(QUERIES["records_from"], (1,)):
         position, stream, seq, _kind, digest, _body = row
         try:
@@ -183,6 +204,8 @@ def _bad_records(reader: JournalReader, replay: _Replay) -> Iterator[Finding]:
             replay.take(record)
             if record.kind == "intent":
                 _check_bytes(reader, record)
+            elif record.kind == "proved":
+                _check_evidence(reader, record, derived)
         except JournalError as error:
             yield Finding(str(error), stream, seq, position)
 
@@ -194,6 +217,31 @@ def _check_bytes(reader: JournalReader, intent: Record) -> None:
         raise JournalError(f"the bytes of its attempt {tx} are missing")
     if hashlib.sha256(raw).hexdigest() != digest:
         raise JournalError(f"the bytes of its attempt {tx} are not those it names by hash")
+
+
+def _check_evidence(reader: JournalReader, proved: Record, derived: apsw.Connection) -> None:
+    """Check the proofs that a record names, and note their names."""
+    try:
+        names = evidence_of(proved.data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise JournalError(f"it does not name its evidence: {error}") from error
+    for name in names:
+        digest = bytes.fromhex(name)
+        if derived.execute(QUERIES["evidence_known"], (digest,)).get is None:
+            derived.execute(QUERIES["evidence_insert"], (digest, b""))
+    for name in names:
+        digest = bytes.fromhex(name)
+        body = reader.connection.execute(QUERIES["evidence_body"], (digest,)).get
+        if body is None:
+            raise JournalError(f"the evidence {name} that it names is missing")
+        if hashlib.sha256(body).digest() != digest:
+            raise JournalError(f"the evidence {name} that it names has other bytes")
+
+
+def _unnamed_evidence(reader: JournalReader, derived: apsw.Connection) -> Iterator[Finding]:
+    for (digest,) in reader.connection.execute(QUERIES["evidence_names"]):
+        if derived.execute(QUERIES["evidence_known"], (digest,)).get is None:
+            yield Finding(f"the evidence {digest.hex()} is named by no record")
 
 
 def _differences(stored: apsw.Connection, derived: apsw.Connection) -> Iterator[Finding]:

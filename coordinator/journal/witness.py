@@ -10,20 +10,22 @@ was stopped in the middle. Within its lane a process overwrites the older slot, 
 loses nothing that was witnessed. What was witnessed is the greatest valid position of all slots.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import secrets
 import struct
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from coordinator.errors import JournalError
+from coordinator.errors import JournalError, JournalOld
 from coordinator.journal.database import sync_directory
 
-__all__ = ["LANES", "Mark", "Witness"]
+__all__ = ["LANES", "Mark", "Witness", "alone"]
 
 #: Processes that may write to one journal at the same time.
 LANES: Final = 8
@@ -95,6 +97,38 @@ class Witness:
             ) from error
 
     @classmethod
+    def supersede(
+        cls, path: Path, journal_id: str, position: int, record_hash: str, keep: Path
+    ) -> None:
+        """Begin the file anew for a recovered journal, durably, whole or not at all.
+
+        What was there, if anything, stays under the name ``keep``. Nobody may be writing to it.
+
+        Raises:
+            JournalError: a live process writes to it, or the place can not be written.
+        """
+        first = _slot(bytes.fromhex(journal_id), position, bytes.fromhex(record_hash))
+        hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with alone(path):
+                with contextlib.suppress(FileNotFoundError, FileExistsError):
+                    os.link(path, keep)
+                descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+                try:
+                    os.pwrite(descriptor, first.ljust(_SIZE, b"\0"), 0)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                hidden.replace(path)
+                sync_directory(path.parent)
+        except OSError as error:
+            raise JournalError(
+                f"the second place {path} can not be made anew: {error.strerror}. Nothing was "
+                "sent. Mend the path and run 'coordinator recover' again: it goes on."
+            ) from error
+
+    @classmethod
     def open(cls, path: Path, journal_id: str) -> "Witness":
         """Take a lane for writing.
 
@@ -157,11 +191,35 @@ class Witness:
             # One torn slot is what a power cut leaves; two are not.
             damaged = damaged or slots == [False, False]
         if damaged or not marks:
-            raise JournalError(
+            raise JournalOld(
                 f"the second place {path} is damaged: what this machine has witnessed is not "
-                "known. Nothing was sent. See README.md, 'A lost or old journal'."
+                "known. Nothing was sent. See README.md, 'A lost or old journal': coordinator "
+                "recover"
             )
         return sorted(marks, key=lambda mark: mark.position)
+
+
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold every lane of the file, if there is one: whoever writes to it is elsewhere and alive.
+
+    Raises:
+        JournalError: somebody is.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield
+        return
+    try:
+        if not all(_lock_lane(descriptor, lane) for lane in range(LANES)):
+            raise JournalError(
+                f"a live process writes to a journal that {path} witnesses. Nothing was sent and "
+                "nothing was changed. Stop it first: a journal is recovered alone."
+            )
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _offset(lane: int, slot: int) -> int:
@@ -201,10 +259,10 @@ def _lock_lane(descriptor: int, lane: int) -> bool:
 
 def _unusable(path: Path, error: OSError) -> JournalError:
     if isinstance(error, FileNotFoundError):
-        return JournalError(
+        return JournalOld(
             f"the second place {path} is missing, so nobody can tell whether this journal is the "
             "latest. Nothing was sent. Put the file back; if it is lost, see "
-            "README.md, 'A lost or old journal'."
+            "README.md, 'A lost or old journal': coordinator recover"
         )
     return JournalError(
         f"the second place {path} can not be used: {error.strerror}. Nothing was sent. Mend the "

@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 import apsw
 
 from coordinator.errors import Fenced, JournalError
-from coordinator.journal.base import Raw, Record
+from coordinator.journal.base import Record
 from coordinator.journal.body import MAX_BODY, VERSION, ZERO_HASH, encode_body
-from coordinator.journal.checks import Checks, Request
+from coordinator.journal.checks import Checks, Fresh, Request
 from coordinator.journal.derive import SAGA_PREFIX, Change, changes, still_stuck
 from coordinator.journal.statements import QUERIES
 
@@ -176,15 +176,17 @@ class Writer:
             prev = name
         return records, digests, derived, _Head(seq, prev, stuck)
 
-    def _write(self, records: list[Record], digests: list[bytes], fresh: list[Raw | None]) -> None:
+    def _write(self, records: list[Record], digests: list[bytes], fresh: Fresh) -> None:
         run = self._run
-        for record, digest, raw in zip(records, digests, fresh, strict=True):
+        for record, digest, raw in zip(records, digests, fresh.raws, strict=True):
             position, kind = record.position, record.kind
             run(_RECORD_INSERT, (position, record.stream, record.seq, kind, digest, record.body))
             if raw is not None:
                 run(_ATTEMPT_INSERT, (position, raw.tx_id, raw.raw))
             if kind in WITNESSED:
                 self.witnessed = True
+        for name, body in fresh.evidence.items():
+            run(QUERIES["evidence_insert"], (bytes.fromhex(name), body))
         self._position = position
         self.last = (position, digest)
 

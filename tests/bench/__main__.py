@@ -14,8 +14,10 @@ from typing import Final
 from tests.bench.bench_cli import status
 from tests.bench.bench_engine import alone, many, resumed
 from tests.bench.bench_journal import journal
-from tests.bench.bench_overhead import overhead
+from tests.bench.bench_log import signed_log
+from tests.bench.bench_overhead import evidence, overhead
 from tests.bench.bench_proofs_bitcoin import spv
+from tests.bench.bench_proofs_bundle import bundle
 from tests.bench.bench_proofs_evm import proofs_evm
 from tests.bench.bench_proofs_log import tree
 from tests.bench.bench_rollback import rollback
@@ -29,9 +31,12 @@ _BENCHES: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     "status": status,
     "rollback": rollback,
     "overhead": overhead,
+    "evidence": evidence,
     "proofs-evm": proofs_evm,
     "spv": spv,
     "log": tree,
+    "signed-log": signed_log,
+    "bundle": bundle,
 }
 
 

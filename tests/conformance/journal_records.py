@@ -77,6 +77,12 @@ def included(tx: str, *, step: str = "pay") -> Entry:
     )
 
 
+def proved(*proofs: bytes, step: str = "pay") -> Entry:
+    names = [{"kind": "test/v1", "sha256": hashlib.sha256(proof).hexdigest()} for proof in proofs]
+    data = {"step": step, "dir": "forward", "gen": 1, "tx": "0x1", "block": "0xb", "height": 8}
+    return Entry("proved", {**data, "outcome": "done", "evidence": names})
+
+
 def decided(decision: str) -> Entry:
     return Entry("decided", {"decision": decision, "cause": {"kind": "test", "text": "test"}})
 

@@ -26,6 +26,7 @@ from tests.conformance.journal_records import (
     included,
     intent,
     plain,
+    proved,
     started,
     stream,
 )
@@ -745,6 +746,105 @@ def test_only_a_forward_effect_brings_value_in(journal: Journal) -> None:
 
     run(scenario)
     assert journal.reservations("polygon") == []
+
+
+# ---------------------------------------------------------------- evidence
+
+PROOF, OTHER = b'{"kind":"test/v1","n":1}', b'{"kind":"test/v1","n":2}'
+
+
+def digest_of(proof: bytes) -> str:
+    return hashlib.sha256(proof).hexdigest()
+
+
+def test_a_proof_is_durable_with_the_record_that_names_it(place: Place) -> None:
+    async def scenario() -> None:
+        journal = place.open()
+        await journal.append(AMY, 0, [started("amy")])
+        await journal.append(AMY, 1, [proved(PROOF, OTHER)], evidence=[OTHER, PROOF])
+        await journal.close()
+        again = place.open()
+        assert [again.evidence(digest_of(proof)) for proof in (PROOF, OTHER)] == [PROOF, OTHER]
+        await again.close()
+
+    run(scenario)
+
+
+def test_a_record_that_names_a_proof_nobody_has_is_refused_alone(journal: Journal) -> None:
+    async def scenario() -> None:
+        await journal.append(AMY, 0, [started("amy")])
+        answers = await asyncio.gather(
+            journal.append(AMY, 1, [proved(PROOF, OTHER)], evidence=[PROOF]),
+            journal.append(BOB, 0, [started("bob")]),
+            return_exceptions=True,
+        )
+        assert isinstance(answers[0], JournalError)
+        assert digest_of(OTHER) in str(answers[0])
+        assert isinstance(answers[1], list)
+        assert len(journal.read(AMY)) == 1
+        with pytest.raises(JournalError, match="no evidence"):
+            journal.evidence(digest_of(PROOF))
+
+    run(scenario)
+
+
+def test_a_proof_that_no_record_names_is_refused_and_not_stored(journal: Journal) -> None:
+    async def scenario() -> None:
+        await journal.append(AMY, 0, [started("amy")])
+        for entry in (proved(PROOF), plain("paused")):
+            with pytest.raises(JournalError, match="no proved record names"):
+                await journal.append(AMY, 1, [entry], evidence=[PROOF, OTHER])
+        for proof in (PROOF, OTHER):
+            with pytest.raises(JournalError, match="no evidence"):
+                journal.evidence(digest_of(proof))
+
+    run(scenario)
+
+
+def test_a_proof_that_is_stored_may_be_named_again_with_or_without_its_bytes(
+    place: Place,
+) -> None:
+    async def scenario() -> None:
+        async with two(place) as (one, other):
+            await one.append(AMY, 0, [started("amy"), proved(PROOF)], evidence=[PROOF])
+            await other.append(AMY, 2, [proved(PROOF, step="next")])
+            await one.append(BOB, 0, [started("bob"), proved(PROOF)], evidence=[PROOF, PROOF])
+            await other.append(CAT, 0, [started("cat"), proved(OTHER), proved(OTHER)], (), [OTHER])
+            assert one.evidence(digest_of(PROOF)) == other.evidence(digest_of(PROOF)) == PROOF
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [None, [], [{"kind": "test/v1"}], [{"sha256": "00"}], [{"sha256": "AB" * 32}], [{"sha256": 7}]],
+)
+def test_a_proved_record_that_names_no_hash_is_malformed(journal: Journal, named: Any) -> None:
+    entry = Entry("proved", {**proved().data, "evidence": named})
+
+    async def scenario() -> None:
+        await journal.append(AMY, 0, [started("amy")])
+        with pytest.raises(JournalError, match="malformed"):
+            await journal.append(AMY, 1, [entry])
+
+    run(scenario)
+
+
+def test_a_proof_larger_than_any_bundle_is_refused(journal: Journal) -> None:
+    huge = b"x" * ((4 << 20) + 1)
+
+    async def scenario() -> None:
+        await journal.append(AMY, 0, [started("amy")])
+        with pytest.raises(JournalError, match="limit"):
+            await journal.append(AMY, 1, [proved(huge)], evidence=[huge])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("name", ["", "zz", "0" * 63, "é" * 64])
+def test_what_is_no_hash_names_no_evidence(journal: Journal, name: str) -> None:
+    with pytest.raises(JournalError):
+        journal.evidence(name)
 
 
 # ---------------------------------------------------------------- saga rows

@@ -27,7 +27,7 @@ def config(terminal: Terminal, world: World, monkeypatch: pytest.MonkeyPatch) ->
     phrase = (world.devnet.folder / "keys" / "passphrase").read_text(encoding="utf-8")
     monkeypatch.setenv("DEVNET_PHRASE", phrase.strip())
     text = terminal.config.read_text(encoding="utf-8")
-    assert text.count(FILE) == 5, "four signers and the seed"
+    assert text.count(FILE) == 6, "five signers, the log's among them, and the seed"
     terminal.config.write_text(text.replace(FILE, VARIABLE), encoding="utf-8")
     return load_config(terminal.config)
 

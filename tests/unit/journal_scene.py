@@ -9,6 +9,7 @@ from coordinator.journal.base import Record
 from coordinator.journal.reading import open_readonly
 from coordinator.journal.sqlite import SqliteJournal
 from coordinator.journal.verify import Finding, check
+from proofs.checkpoint_keys import KeyHistory
 from tests.conformance.journal_records import closed, decided, included, intent, started, stream
 
 
@@ -47,10 +48,10 @@ class Scene:
         assert connection.changes() == 1
         connection.close()
 
-    def check(self) -> list[Finding]:
+    def check(self, log: KeyHistory | None = None) -> list[Finding]:
         reader = open_readonly(self.path)
         try:
-            return check(reader, self.witness)
+            return check(reader, self.witness, log)
         finally:
             reader.shut()
 

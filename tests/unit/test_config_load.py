@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from adapters.assets import AssetFacts
 from adapters.tables import TableError
-from coordinator.config import Config, load_config
+from coordinator.config import Config, LogConfig, load_config
 from coordinator.errors import ConfigError
 from coordinator.plan import schemas
 from coordinator.plan.conform import problems
@@ -61,9 +61,17 @@ passphrase = "file:keys/pass"
 [signer.shortcut]
 type = "env"
 variable = "KEY"
+[signer.log]
+type = "keystore"
+path = "keys/log.json"
+passphrase = "file:keys/pass"
 [secrets]
 seed = "keys/seed.json"
 passphrase = "prompt"
+[log]
+origin = "tests.example/treasury"
+key = "log"
+heartbeat_s = 600
 """
 
 
@@ -96,6 +104,7 @@ def test_a_good_file_is_read_with_paths_from_its_own_folder(tmp_path: Path) -> N
     assert config.secrets is not None
     assert config.secrets.seed == tmp_path / "keys/seed.json"
     assert config.limits.outage_s == config.limits.skew_s == 0
+    assert config.log == LogConfig("tests.example/treasury", "log", 600)
 
 
 def test_the_good_file_matches_the_printed_schema() -> None:
@@ -111,6 +120,10 @@ def test_what_is_left_out_has_a_place_and_cautious_limits(tmp_path: Path) -> Non
     assert (config.limits.outage_s, config.limits.skew_s) == (3600, 60)
     assert not config.devnet
     assert config.secrets is None
+    assert config.log is None
+    log = '[signer.log]\ntype = "keystore"\npath = "l"\npassphrase = "prompt"\n[log]\n'
+    read = load(tmp_path, text + log + 'origin = "o"\nkey = "log"\n').log
+    assert read == LogConfig("o", "log", 3600)
 
 
 def test_keys_of_the_kind_of_chain_are_left_to_its_adapter(tmp_path: Path) -> None:
@@ -163,6 +176,19 @@ MISTAKES = {
                             "exclude each other"),
     "duplicate key": ("decimals = 8", "decimals = 8\ndecimals = 9", "at line"),
     "float": ("decimals = 8", "decimals = 8.0", "8.0, which is no integer"),
+    "log without a key": ('key = "log"\n', "", "'key' is missing in [log]"),
+    "log without a name": ('origin = "tests.example/treasury"\n', "", "'origin' is missing in"),
+    "unknown key of the log": ("heartbeat_s = 600", "heartbeats = 600", "'heartbeats' in [log]"),
+    "unknown log signer": ('key = "log"', 'key = "lock"', "'lock', which is no [signer.NAME]"),
+    "log key that spends": ('key = "log"', 'key = "treasury"', "which spends on [chain.polygon]"),
+    "log key of another kind": ('keys/log.json"', 'keys/log.json"\nkind = "bitcoin"',
+                                "of another kind than ethereum"),
+    "log key that is the seed": ("keys/log.json", "keys/seed.json", "also that of [secrets] seed"),
+    "log key by another name": ("keys/log.json", "keys/treasury.json",
+                                "also that of [signer.treasury]"),
+    "log name in capitals": ("tests.example/treasury", "Tests.example", "'origin' in [log]"),
+    "log name too long": ("tests.example/treasury", "a" * 121, "'origin' in [log]"),
+    "no heartbeat": ("heartbeat_s = 600", "heartbeat_s = 0", "'heartbeat_s' in [log]"),
     "misspelt chains": ("[chain.polygon]", "[chan.polygon]", "did you mean 'chain'"),
     "chain is no table": ("[chain.bitcoin]", "[chain]\nbitcoin = 1\n[chain.b]", ""),
 }  # fmt: skip

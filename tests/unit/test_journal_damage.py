@@ -1,17 +1,19 @@
 """Damage is found and named; derived tables are made anew."""
 
 import asyncio
+import hashlib
 from pathlib import Path
 
 import apsw
 import pytest
 
 from coordinator.errors import JournalError
+from coordinator.journal.backup import backup
 from coordinator.journal.body import encode_body
 from coordinator.journal.reading import open_readonly
-from coordinator.journal.verify import rebuild
+from coordinator.journal.verify import check, rebuild
 from proofs import canonical
-from tests.conformance.journal_records import intent, plain, started
+from tests.conformance.journal_records import intent, plain, proved, started
 from tests.unit.journal_scene import Scene, journal_records
 
 
@@ -111,6 +113,61 @@ async def _intent_at_the_end(scene: Scene) -> None:
     entry, raw = intent("0xlast")
     await journal.append("saga:eve", 0, [started("eve"), entry], [raw])
     await journal.close()
+
+
+PROOF, OTHER = b'{"n":1}', b'{"n":2}'
+
+
+@pytest.fixture
+def proven(scene: Scene) -> Scene:
+    async def prove() -> None:
+        journal = scene.open()
+        await journal.append("operator", 0, [proved(PROOF), proved(OTHER)], (), [PROOF, OTHER])
+        await journal.close()
+
+    asyncio.run(prove())
+    return scene
+
+
+@pytest.mark.parametrize(
+    ("statement", "names"),
+    [
+        ("DELETE FROM evidence WHERE body = ?1", "that it names is missing"),
+        ("UPDATE evidence SET body = zeroblob(7) WHERE body = ?1", "that it names has other bytes"),
+        ("UPDATE evidence SET sha256 = zeroblob(32) WHERE body = ?1", "that it names is missing"),
+        ("UPDATE evidence SET sha256 = zeroblob(32) WHERE body = ?1", "is named by no record"),
+        ("INSERT INTO evidence VALUES (zeroblob(32), ?1)", f"{'00' * 32} is named by no record"),
+    ],
+)
+def test_check_finds_every_change_of_a_proof(proven: Scene, statement: str, names: str) -> None:
+    assert proven.check() == []
+    proven.change(statement, PROOF)
+
+    findings = proven.check()
+    assert any(names in finding.text for finding in findings), findings
+    # The other proof and the record that names it are sound.
+    assert {finding.position for finding in findings} <= {15, None}
+
+
+def test_a_proof_that_changed_is_not_given_out(proven: Scene) -> None:
+    proven.change("UPDATE evidence SET body = zeroblob(7) WHERE body = ?1", PROOF)
+
+    reader = open_readonly(proven.path)
+    with pytest.raises(JournalError, match="damaged"):
+        reader.evidence(hashlib.sha256(PROOF).hexdigest())
+    assert reader.evidence(hashlib.sha256(OTHER).hexdigest()) == OTHER
+    reader.shut()
+
+
+def test_a_backup_holds_the_proofs_and_a_rebuild_keeps_them(proven: Scene, tmp_path: Path) -> None:
+    backup(proven.path, tmp_path / "copy")
+    rebuild(proven.path)
+
+    for path in (proven.path, tmp_path / "copy"):
+        reader = open_readonly(path)
+        assert reader.evidence(hashlib.sha256(PROOF).hexdigest()) == PROOF
+        assert check(reader) == []
+        reader.shut()
 
 
 def test_stored_bytes_that_changed_are_not_given_out(scene: Scene) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from coordinator import app, keyring
-from coordinator.config import Config, load_config
+from coordinator.config import Config, LogConfig, load_config
 from coordinator.errors import KeysError, PreflightError
 from coordinator.keyring import Keyring, names_environment
 from coordinator.signers import Opened, Passphrases, Secret, create_keystore, open_signer
@@ -93,6 +94,16 @@ def test_keys_of_another_kind_stay_closed(tmp_path: Path, monkeypatch: pytest.Mo
 
     assert [name for name, *_ in ring.of_kind("bitcoin", network="regtest")] == ["coins"]
     assert names == ["coins"]
+
+
+def test_the_logs_key_is_no_signer_of_any_chain(tmp_path: Path) -> None:
+    config = configured(tmp_path, signer("treasury", "evm"), signer("log", "evm"))
+    config = replace(config, log=LogConfig("tests", "log", 60))
+    for sign in (True, False):
+        ring = Keyring(config, app.passphrases_for(config, interactive=False), sign=sign)
+        assert [name for name, *_ in ring.of_kind("ethereum")] == ["treasury"]
+    (chain,) = [name for name, one in config.chains.items() if one.kind == "evm"][:1]
+    assert list(keyring.watched_accounts(config, chain)) == ["treasury"]
 
 
 def test_looking_opens_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
