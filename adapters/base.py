@@ -27,8 +27,10 @@ __all__ = [
     "Move",
     "Observation",
     "Prepared",
+    "Proof",
     "Purpose",
     "Resolved",
+    "Settled",
     "StepSpec",
     "Submission",
     "Task",
@@ -250,6 +252,26 @@ class Observation(Struct, frozen=True):
     consumed: Consumed | None = None
 
 
+class Settled(Struct, frozen=True):
+    """A final outcome as the journal names it: what there is to prove.
+
+    ``done`` is False where the transaction shows that the effect did not and can not happen.
+    """
+
+    tx_id: str
+    block_hash: str
+    height: int
+    done: bool
+    facts: Mapping[str, Any]
+
+
+class Proof(Struct, frozen=True):
+    """Evidence in a form of proofs/README.md: canonical JSON, verified before it was returned."""
+
+    kind: str
+    body: bytes
+
+
 class ChainClock(Struct, frozen=True):
     """The chain's own idea of now, from its newest block that we have read."""
 
@@ -302,7 +324,8 @@ class Adapter(Protocol):
 
     def terms(self) -> Mapping[str, Any]:
         """JSON facts that a plan fixes: kind, network or chain_id, genesis, finality_blocks,
-        block_time_ms {fast, slow}, fee caps, nodes, native asset.
+        block_time_ms {fast, slow}, fee caps, nodes, native asset, proof ("required" before the
+        decision, "wanted" or "none").
         """
 
     async def resolve(self, spec: StepSpec) -> Resolved:
@@ -386,6 +409,14 @@ class Adapter(Protocol):
     async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
         """Look for the declared effect of this step in this direction, whoever caused it, then at
         what became of the attempts. Reads the follower's view, no history beyond `cover`.
+        """
+
+    async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
+        """Build evidence of a final outcome from what nodes answer, and verify it as a stranger
+        would: in the block that the journal names, and bound to this step.
+
+        Raises:
+            ProofUnavailable: there is none and will be none, with the reason.
         """
 
     async def balance(self, holder: str, asset: str) -> int:

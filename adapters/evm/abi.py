@@ -25,6 +25,8 @@ __all__ = [
     "word",
 ]
 
+#: What the codec raises for bytes that are not of the types; overflows at offsets beyond memory.
+_UNREADABLE: Final = (DecodingError, ValueError, OverflowError)
 _ERROR: Final = bytes.fromhex("08c379a0")  # Error(string)
 _PANIC: Final = bytes.fromhex("4e487b71")  # Panic(uint256)
 _PANICS: Final = {
@@ -71,7 +73,7 @@ class Event:
                 _topic_value(kind, next(heads)) if topic else json_value(kind, next(rest))
                 for kind, topic in zip(self.types, self.indexed, strict=True)
             ]
-        except (DecodingError, ValueError):
+        except _UNREADABLE:
             return None
 
 
@@ -118,7 +120,7 @@ def decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     """
     try:
         return tuple(CODEC.decode(types, data))
-    except (DecodingError, ValueError) as error:
+    except _UNREADABLE as error:
         raise AbiError(f"an answer that is not ({','.join(types)}): {error}") from None
 
 

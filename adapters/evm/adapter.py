@@ -16,8 +16,10 @@ from adapters.base import (
     Consumed,
     Observation,
     Prepared,
+    Proof,
     Purpose,
     Resolved,
+    Settled,
     StepSpec,
     Submission,
     Task,
@@ -31,11 +33,13 @@ from adapters.evm.blocks import nonce_key, operation_key
 from adapters.evm.fees import Price, caps_of
 from adapters.evm.follower import Follower
 from adapters.evm.nodes import Nodes
+from adapters.evm.proving import Prover
 from adapters.evm.quorum import Quorum
 from adapters.evm.reader import BlockReader
 from adapters.evm.resolve import Resolver
 from adapters.evm.settings import EvmSettings
 from adapters.evm.signing import EvmSigner, read_signed
+from adapters.evm.survey import EvmSurveyor
 from adapters.evm.values import AbiError
 from adapters.retry import reading
 from adapters.rpc import RpcError
@@ -87,6 +91,7 @@ class EvmAdapter:
         self._accounts = tuple(accounts)
         self._follower = Follower(reader, settings, time.monotonic)
         self._quorum = Quorum(self._nodes, settings.finality)
+        self._prover = Prover(self._nodes, settings, lambda: self._follower.final_height)
         self._builder = AttemptBuilder(self._nodes, settings, accounts, self._native.name)
         addresses = {name: signer.address for name, signer in signers.items()}
         self._resolver = Resolver(chain, settings, self._nodes, addresses, assets, self._native)
@@ -126,6 +131,7 @@ class EvmAdapter:
             },
             "nodes": len(settings.rpc),
             "native": self._native.name,
+            "proof": settings.proof,
         }
 
     # ------------------------------------------------------------------------------- plan time
@@ -236,6 +242,10 @@ class EvmAdapter:
             return replace(seen, consumed=await self._explained(seen.consumed))
         return seen
 
+    async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
+        """Build evidence of a final outcome and verify it as a stranger would."""
+        return await self._prover.prove(task, settled)
+
     async def balance(self, holder: str, asset: str) -> int:
         """Return what ``holder`` owns of ``asset`` at the newest block."""
         facts = self._assets.get(asset)
@@ -263,6 +273,11 @@ class EvmAdapter:
             )
             found.append((well, text, "" if well else "look at the address and at code_hash"))
         return found
+
+    def surveyor(self) -> EvmSurveyor:
+        """Return a surveyor of this chain for a recovery; see `adapters.survey`."""
+        own = [item.address for item in self._settings.contracts.values() if item.artifact]
+        return EvmSurveyor(self._nodes, self._settings, self._accounts, own)
 
     # ----------------------------------------------------------------------------------- private
 

@@ -12,10 +12,12 @@ from adapters.errors import Ambiguous, Transient, WrongChain
 from adapters.retry import Patience, reading
 from adapters.rpc import JsonRpc, RpcError
 
-__all__ = ["Calls", "Nodes"]
+__all__ = ["Ask", "Calls", "Nodes"]
 
 T = TypeVar("T")
 Calls = Sequence[tuple[str, Sequence[Any]]]
+#: Reads: a refused one is an `RpcError` in the list.
+Ask = Callable[[Calls], Awaitable[list[Any]]]
 
 #: JSON-RPC codes that mean "busy, ask again": limit exceeded (EIP-1474), and HTTP's own.
 _BUSY: Final = frozenset({-32005, 429})
@@ -137,6 +139,21 @@ class Nodes:
 
         answers = await asyncio.gather(*(ask(node) for node in self._nodes))
         return [answer for answer in answers if answer is not None]
+
+    def alone(self) -> list[Ask]:
+        """Return for each node a way to read from it alone, without a second try.
+
+        What is returned raises `Transient`, or `WrongChain`, or `RpcError` for a refused batch.
+        """
+
+        def only(node: _Node) -> Ask:
+            async def ask(calls: Calls) -> list[Any]:
+                await self._check(node)
+                return await node.rpc.batch(calls)
+
+            return ask
+
+        return [only(node) for node in self._nodes]
 
     async def recheck(self) -> None:
         """Check the identity of the node in use again; its chain may have been exchanged.

@@ -32,6 +32,7 @@ _HASH: Final = r"0x[0-9a-f]{64}"
 _ADDRESS: Final = r"0x[0-9a-fA-F]{40}"
 _GWEI: Final = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,9}))?")
 _ABI_BYTES_MAX: Final = 4 << 20
+_PROOF: Final = ("required", "wanted", "none")
 #: Blocks that "safe" and "finalized" trail the head by, as a first guess for time estimates only.
 _TAG_DEPTH: Final = {"safe": 40, "finalized": 100}
 
@@ -87,6 +88,8 @@ class EvmSettings:
         signer: name of the signer that acts where a plan names none.
         window: nonces of one account that may be intended and not yet included, for forward steps.
         gas: gas limits that replace our defaults, by call (``lock``, ``refund``, ``transfer`` …).
+        proof: whether a decision waits for evidence (``required``), evidence is made when it can be
+            (``wanted``), or never (``none``).
     """
 
     rpc: tuple[str, ...]
@@ -102,6 +105,7 @@ class EvmSettings:
     fee: FeeSettings
     gas: Mapping[str, int]
     contracts: Mapping[str, ContractSettings]
+    proof: str
 
     @classmethod
     def read(cls, table: Table) -> "EvmSettings":
@@ -132,6 +136,7 @@ class EvmSettings:
             contracts={
                 name: _contract(name, item) for name, item in table.tables("contracts").items()
             },
+            proof=_proof(table),
         )
         table.finish()
         return settings
@@ -225,6 +230,13 @@ def _gas(table: Table) -> dict[str, int]:
     for name in table.names():
         limits[name] = table.integer(name, minimum=21_000, maximum=1_000_000_000)
     return limits
+
+
+def _proof(table: Table) -> str:
+    proof = table.text("proof", "wanted")
+    if proof not in _PROOF:
+        raise table.error("proof", f"must be one of {', '.join(_PROOF)}")
+    return proof
 
 
 def _contract(name: str, table: Table) -> ContractSettings:

@@ -27,6 +27,12 @@ def test_a_table_is_read_with_its_defaults() -> None:
     assert (settings.finality.confirmations, settings.finality.blocks) == (1, 1)
 
 
+@pytest.mark.parametrize("proof", ["required", "wanted", "none"])
+def test_evidence_is_wanted_unless_the_table_says_otherwise(proof: str) -> None:
+    assert read().proof == "wanted"
+    assert read(proof=proof).proof == proof
+
+
 def test_prices_are_exact() -> None:
     fee = read(fee={"max_gwei": "0.000000123", "max_tip_gwei": "0.000000022",
                     "tip_gwei": "0.00000002"}).fee  # fmt: skip
@@ -89,6 +95,8 @@ def _contract(**changes: Any) -> dict[str, Any]:
         ({"fee": {"max_gwei": 10, "tip_gwei": 10}}, "1.1"),
         ({"fee": {"max_gwei": "0.00000001"}}, "too small"),
         ({"gas": {"lock": 1}}, "from 21000"),
+        ({"proof": "always"}, "'proof' in [chain.polygon] must be one of required, wanted, none"),
+        ({"proof": True}, "'proof'"),
         (_contract(artifact="Nothing"), "no compiled contract named 'Nothing'"),
         (_contract(artifact=None), "'artifact'"),
         (_contract(abi="x.json"), "not both"),

@@ -141,3 +141,14 @@ def test_a_revert_is_told_in_one_printable_line(data: bytes, reason: str) -> Non
 def test_terms_hash_as_the_contract_hashes_them() -> None:
     ours = params_hash(2, _ADDRESS, 5, _ADDRESS, "11" * 32, 77)
     assert ours == scene.params_hash(2, _ADDRESS, 5, _ADDRESS, b"\x11" * 32, 77).hex()
+
+
+@pytest.mark.parametrize("place", [2**63, 2**64, 2**255, 2**256 - 1])
+def test_a_place_beyond_all_memory_is_no_value_of_an_event_and_no_reason(place: int) -> None:
+    data = place.to_bytes(32, "big")
+    event = abi.Event("Said(string)", ("string",), (False,))
+
+    assert event.values([event.topic], f"0x{data.hex()}") is None
+    assert "reverted with data" in abi.revert_reason(bytes.fromhex("08c379a0") + data)
+    with pytest.raises(AbiError):
+        abi.decode(("string",), data)

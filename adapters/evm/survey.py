@@ -1,0 +1,223 @@
+"""A survey of an EVM chain: what our accounts signed, and operations of their groups."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+
+from adapters.base import Claim, Prepared, Task
+from adapters.errors import Transient
+from adapters.evm.abi import decode, encode
+from adapters.evm.actions import OPERATIONS, brought_in, effect_of
+from adapters.evm.blocks import Block, Landed, Operation, operation_key, read_header
+from adapters.evm.effects import OperationEffect, OperationKind, OperationStatus
+from adapters.evm.fees import Price
+from adapters.evm.nodes import Nodes
+from adapters.evm.reader import BlockReader
+from adapters.evm.settings import EvmSettings
+from adapters.evm.values import AbiError, checksum
+from adapters.retry import reading
+from adapters.rpc import RpcError
+from adapters.survey import Movement, Survey
+from proofs.errors import ProofError
+from proofs.evm_transactions import encode_transaction, read_transaction
+
+__all__ = ["EvmSurveyor"]
+
+_STATUS: Final = {
+    OperationStatus.OPEN: "opened",
+    OperationStatus.RELEASED: "released",
+    OperationStatus.REFUNDED: "refunded",
+    OperationStatus.CANCELLED: "cancelled",
+}
+_KIND: Final = {
+    OperationKind.LOCK: "lock",
+    OperationKind.HOLD: "hold",
+    OperationKind.MINT: "mint",
+}
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What one transaction did that concerns us."""
+
+    landed: Landed | None = None
+    operations: list[Operation] = field(default_factory=list)
+
+
+class EvmSurveyor:
+    """Implements `adapters.survey.Surveyor`.
+
+    Args:
+        accounts: ours, checksummed.
+        contracts: ours with operation ids; those that tasks name are added.
+    """
+
+    def __init__(
+        self,
+        nodes: Nodes,
+        settings: EvmSettings,
+        accounts: Collection[str],
+        contracts: Collection[str],
+    ) -> None:
+        self._nodes = nodes
+        self._settings = settings
+        self._accounts = tuple(accounts)
+        self._contracts = set(contracts)
+        #: what `survey` found, by transaction.
+        self._seen: dict[str, _Seen] = {}
+
+    async def height_at(self, time_s: int) -> int:
+        """Search by halves; a chain's times only rise."""
+        low, high = 0, (await self._header("latest")).height
+        while low < high:
+            middle = (low + high + 1) // 2
+            if (await self._header(hex(middle))).time_s < time_s:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    async def survey(self, since: int) -> Survey:
+        """Read every block from ``since`` to the newest."""
+        tag = self._settings.finality.tag
+        reader = BlockReader(self._nodes, tag, self._accounts, self._contracts)
+        head, tagged = await reader.latest(patient=True)
+        final = self._settings.finality.height(head.height, tagged)
+        groups = await self._groups()
+        self._seen, order = {}, []
+        low = since
+        while low <= head.height:
+            high = min(head.height, low + reader.span - 1)
+            for block in await reading(partial(reader.blocks, low, high)):
+                order += self._take(block, groups)
+            low = high + 1
+        movements = [await self._movement(tx_id, final) for tx_id in dict.fromkeys(order)]
+        return Survey(since, head.height, tuple(movements))
+
+    def _take(self, block: Block, groups: Mapping[str, Collection[str]]) -> list[str]:
+        for landed in block.landed:
+            self._seen.setdefault(landed.tx_id, _Seen()).landed = landed
+        found = [landed.tx_id for landed in block.landed]
+        for operation in block.operations:
+            ours = operation.tx_id in self._seen
+            if ours or operation.group in groups.get(operation.contract, ()):
+                self._seen.setdefault(operation.tx_id, _Seen()).operations.append(operation)
+                found.append(operation.tx_id)
+        return found
+
+    async def _groups(self) -> dict[str, set[str]]:
+        """Return, for each contract, the groups that our accounts act for."""
+        pairs = [(contract, account) for contract in self._contracts for account in self._accounts]
+        calls = [
+            (
+                "eth_call",
+                (
+                    {
+                        "to": contract,
+                        "data": "0x" + encode("group_of(address)", ("address",), (account,)).hex(),
+                    },
+                    "latest",
+                ),
+            )
+            for contract, account in pairs
+        ]
+        answers = await self._nodes.batch(calls) if calls else []
+        groups: dict[str, set[str]] = {}
+        for (contract, _account), answer in zip(pairs, answers, strict=True):
+            try:
+                (group,) = decode(("address",), bytes.fromhex(str(answer).removeprefix("0x")))
+            except (AbiError, ValueError):
+                continue  # a contract of another make, or none
+            groups.setdefault(contract, set()).add(checksum(group))
+        return groups
+
+    async def _movement(self, tx_id: str, final_height: int) -> Movement:
+        seen = self._seen[tx_id]
+        landed = seen.landed
+        header = landed.header if landed is not None else seen.operations[0].header
+        texts = [_operation_text(operation) for operation in seen.operations]
+        if landed is not None:
+            texts.insert(0, _landed_text(landed))
+        return Movement(
+            tx_id=tx_id,
+            raw=await self._raw(tx_id),
+            block_hash=header.hash,
+            height=header.height,
+            time_s=header.time_s,
+            final=header.height <= final_height,
+            claim=() if landed is None else ((landed.account, landed.nonce),),
+            accounts=() if landed is None else (landed.account,),
+            names=frozenset(operation_key(o.contract, o.op_id) for o in seen.operations),
+            texts=tuple(texts),
+        )
+
+    async def _raw(self, tx_id: str) -> bytes:
+        """Return a transaction's bytes, which have to hash to its name."""
+        fields = await self._read("eth_getTransactionByHash", (tx_id,))
+        try:
+            raw = encode_transaction(fields)
+            if f"0x{read_transaction(raw).hash.hex()}" != tx_id:
+                raise Transient(f"a node gave another transaction than {tx_id}")
+        except (ProofError, TypeError, KeyError, AttributeError) as error:
+            raise Transient(f"a node gave no transaction {tx_id}: {error}") from None
+        return raw
+
+    async def waiting(self) -> Sequence[Claim]:
+        """Return the nonces that a node's pool has taken, beyond those in blocks."""
+        found: list[Claim] = []
+        for account in self._accounts:
+            mined = int(await self._read("eth_getTransactionCount", (account, "latest")), 16)
+            pooled = int(await self._read("eth_getTransactionCount", (account, "pending")), 16)
+            found += [(account, nonce) for nonce in range(mined, pooled)]
+        return found
+
+    def name_of(self, task: Task) -> str | None:
+        """Return the operation id's name; transfers, approvals and calls have none."""
+        if task.action["kind"] not in OPERATIONS:
+            return None
+        self._contracts.add(task.action["contract"])
+        return operation_key(task.action["contract"], task.op_id)
+
+    def adopted(self, task: Task, movement: Movement) -> Prepared | None:
+        """Return the attempt, if the transaction carries the effect."""
+        seen, effect = self._seen[movement.tx_id], effect_of(task)
+        landed = seen.landed
+        if isinstance(effect, OperationEffect):
+            if not any(effect.shown_by(operation) for operation in seen.operations):
+                return None
+        elif task.action["kind"] == "approve" or landed is None or not effect.carried_by(landed):
+            # What was allowed before an approval is known to its lost intent alone.
+            return None
+        fee: dict[str, Any] = {"gas": "0", "cost": "0", "max_fee": "0", "tip": "0"}
+        if landed is not None:
+            wei = -(-landed.fee_wei // max(landed.gas_used, 1))
+            fee = {**Price(wei, wei).json(), "gas": str(landed.gas), "cost": str(landed.fee_wei)}
+        facts = {"gen": task.generation, **brought_in(task)}
+        since = movement.height - 1
+        return Prepared(movement.tx_id, movement.raw, movement.claim, since, fee, facts)
+
+    async def _header(self, at: str) -> Any:
+        return read_header(await self._read("eth_getBlockByNumber", (at, False)))
+
+    async def _read(self, method: str, params: Sequence[Any]) -> Any:
+        try:
+            return await self._nodes.call(method, params)
+        except RpcError as error:
+            raise Transient(f"a node can not be asked for {method}: {error}") from error
+
+
+def _landed_text(landed: Landed) -> str:
+    end = "" if landed.succeeded else ", reverted"
+    value = f", {landed.value_wei} wei" if landed.value_wei else ""
+    return (
+        f"nonce {landed.nonce} of {landed.account} to {landed.to or 'a new contract'}{value}{end}"
+    )
+
+
+def _operation_text(operation: Operation) -> str:
+    kind, status = _KIND.get(operation.kind, "?"), _STATUS.get(operation.status, "?")
+    return (
+        f"{kind} {status}: {operation.amount} base units of {operation.asset}, operation "
+        f"{operation.op_id} of contract {operation.contract}"
+    )
