@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from coordinator.ports import Settings
+from coordinator.proving import Got
 from coordinator.saga import Effort, SagaState
 from coordinator.tasks import Asking
 
@@ -26,8 +27,10 @@ class Live:
     due_heights: set[tuple[str, int]] = field(default_factory=set)
     #: (step, direction) → for how many attempts its keys are among ``keys``.
     effort_keys: dict[tuple[str, str], int] = field(default_factory=dict)
-    #: (step, direction) → (tries, not before ms) after a failed act.
-    retries: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    #: (step, direction) → what asking for evidence of its outcome came to, until a turn takes it.
+    proofs: dict[tuple[str, str], Got] = field(default_factory=dict)
+    #: (step, direction), and the like, → (tries, not before ms) after a failed act.
+    retries: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     #: (step, direction) → host ms at which its newest bytes were last sent by this process.
     sent_ms: dict[tuple[str, str], int] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
@@ -37,12 +40,12 @@ class Live:
     task: asyncio.Task[None] | None = None
     dirty: bool = False
 
-    def due(self, key: tuple[str, str], now_ms: int) -> bool:
+    def due(self, key: tuple[str, ...], now_ms: int) -> bool:
         """Whether nothing failed lately that would hold another try back."""
         retry = self.retries.get(key)
         return retry is None or retry[1] <= now_ms
 
-    def back_off(self, key: tuple[str, str], settings: Settings, now_ms: int) -> None:
+    def back_off(self, key: tuple[str, ...], settings: Settings, now_ms: int) -> None:
         """Hold the next try of ``key`` back, for longer after each failure."""
         tries = self.retries.get(key, (0, 0))[0]
         delay_ms = min(settings.retry_ms_min << min(tries, 16), settings.retry_ms_max)

@@ -35,6 +35,7 @@ class Draft(Struct):
     raws: list[Raw] = field(default_factory=list)
     scopes: list[tuple[Scope, tuple[tuple[str, int], ...]]] = field(default_factory=list)
     sends: list[tuple[Step, Direction, Prepared]] = field(default_factory=list)
+    evidence: list[bytes] = field(default_factory=list)
 
     def drop(self) -> None:
         """Give back what was claimed for it: it does not become durable."""

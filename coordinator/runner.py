@@ -21,6 +21,7 @@ from coordinator.journal.base import Journal, Record
 from coordinator.live import Live
 from coordinator.loose_ends import LooseEnds
 from coordinator.ports import Channel, Clock, Secrets, Settings
+from coordinator.proving import Proving
 from coordinator.saga import Now, SagaState, fold, has_open_claims
 from coordinator.saga.table import ENDS, LIVE
 from coordinator.tasks import Asking
@@ -66,6 +67,7 @@ class Runner:
         self.claims = {chain: Claims(journal, chain) for chain in adapters}
         self.loose = LooseEnds(self)
         self._gaps = GapFiller(self)
+        self.proving = Proving(self)
         self.live: dict[str, Live] = {}
         self._begun: dict[str, SagaState] = {}
         self._chains: dict[str, ChainClock] = {}
@@ -114,6 +116,7 @@ class Runner:
 
     async def _stop(self) -> None:
         tasks = [*self._background, *(live.task for live in self.live.values() if live.task)]
+        tasks += self.proving.stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -170,6 +173,7 @@ class Runner:
         """The saga has ended, or another process drives it: forget it."""
         live = self.live.pop(saga, None)
         self.loose.forget(saga)
+        self.proving.forget(saga)
         if live is not None:
             for key in live.keys:
                 self._by_key[key].discard(saga)

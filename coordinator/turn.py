@@ -19,6 +19,7 @@ from coordinator.saga import (
     Decision,
     Deliver,
     Now,
+    Prove,
     SagaState,
     Send,
     Step,
@@ -72,6 +73,8 @@ class Turn:
         try:
             if self._state.efforts:
                 await self._look()
+            if self._live.proofs:
+                self._take_proofs()
             await self._go()
         except (Fenced, ClaimTaken) as lost:
             if isinstance(lost, ClaimTaken):
@@ -129,6 +132,12 @@ class Turn:
         until_s = alarm_s(step, step.finality_blocks + 2, now_ms)
         return judge(self._state, step, direction, seen, at_ms=now_ms, until_s=until_s), now_ms
 
+    def _take_proofs(self) -> None:
+        """Draft what asking for evidence came to."""
+        entries, bodies = self._runner.proving.take(self._live, self._state)
+        self._add(entries, self._runner.clock.now_ms())
+        self._draft.evidence += bodies
+
     def _add(self, entries: Sequence[Entry], at_ms: int) -> None:
         """Draft ``entries`` and fold them ahead of their commit."""
         state, drafted = self._state, self._draft.entries
@@ -150,6 +159,8 @@ class Turn:
                 await self._prepare_all(acts)
             sends = self._draft.sends
             progressed = await self._flush()
+            if self._state.evidence:
+                self._prove(decision)
             for step, direction, prepared in sends:
                 await self._send(step, direction, prepared.tx_id, prepared.raw)
             if not progressed:
@@ -252,7 +263,7 @@ class Turn:
         live, runner = self._live, self._runner
         try:
             records = await runner.journal.append(
-                f"saga:{self._saga}", live.state.seq, draft.entries, draft.raws
+                f"saga:{self._saga}", live.state.seq, draft.entries, draft.raws, draft.evidence
             )
         except BaseException:
             draft.drop()
@@ -311,6 +322,12 @@ class Turn:
                 if fund is not None:
                     await self._fund(command.step, command.direction, fund)
 
+    def _prove(self, decision: Decision) -> None:
+        """Have evidence built of what is durable; the answers wake the saga."""
+        for command in decision.commands:
+            if isinstance(command, Prove):
+                self._runner.proving.start(self._live, self._live.state, command)
+
     async def _alarm(self, decision: Decision) -> None:
         now = self._runner.now()
         entry = overdue(self._state, decision, now)
@@ -355,6 +372,10 @@ class Turn:
                 sent_ms = live.sent_ms.get((command.step.id, command.direction))
                 if sent_ms is not None:
                     dues.append(sent_ms + self._sending.pause_ms(command.step))
+            elif isinstance(command, Prove):
+                retry = live.retries.get(("prove", command.step.id, command.direction))
+                if retry is not None:
+                    dues.append(retry[1])
             elif isinstance(command, Deliver) and command.step.id not in live.delivered:
                 retry = live.retries.get((command.step.id, "confirm"))
                 if retry is not None:

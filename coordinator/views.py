@@ -108,6 +108,7 @@ def _effort_view(effort: Effort) -> dict[str, Any]:
         "executed_ms": effort.executed_ms,
         "updated_ms": effort.updated_ms,
         "revealed": effort.revealed,
+        "proof": effort.proof or None,
         "facts": dict(effort.facts),
         "attempts": [
             {
@@ -286,6 +287,8 @@ _DETAILS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "orphaned": _place,
     "done": _place,
     "not_done": lambda d: f"{d['reason']} ({_place(d)})",
+    "proved": lambda d: " ".join(proof["kind"] for proof in d["evidence"]) + f" {_place(d)}",
+    "unproved": lambda d: f"{d['reason']}: {d['detail']} ({_place(d)})",
     "withdrawn": lambda d: f"was {d['was']}: {d['why']}",
     "decided": lambda d: f"{d['decision']}: {_cause(d['cause'])}",
     "asked": lambda d: f"{d['what']} by {d['by']}: {d['reason']}",

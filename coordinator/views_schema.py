@@ -74,6 +74,7 @@ _EFFORT: Final[_Schema] = _object(
         "executed_ms": _COUNT,
         "updated_ms": _COUNT,
         "revealed": _FLAG,
+        "proof": _or_null(_TEXT),
         "facts": _FREE,
         "attempts": _list(
             _object(

@@ -5,7 +5,18 @@ from typing import Any
 
 from adapters.base import ChainClock
 from coordinator.journal.base import Record
-from coordinator.saga import Act, Append, Decision, Deliver, Now, SagaState, Send, apply, decide
+from coordinator.saga import (
+    Act,
+    Append,
+    Decision,
+    Deliver,
+    Now,
+    Prove,
+    SagaState,
+    Send,
+    apply,
+    decide,
+)
 
 START_S = 1_800_000_000
 DEADLINE_S = START_S + 600
@@ -42,13 +53,17 @@ def plan_step(name: str, **changes: Any) -> dict[str, Any]:
 
 
 def resolved_plan(*steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a resolved plan of ``steps``; two confirmations on every chain are final."""
+    """Return a resolved plan of ``steps``; two confirmations on every chain are final.
+
+    A step's ``proof`` is what its chain asks of evidence.
+    """
     terms = {"kind": "sim", "finality_blocks": 2, "block_time_ms": {"fast": 1000, "slow": 4000}}
+    proofs = {step["chain"]: step.get("proof", "none") for step in steps}
     return {
         "v": 1,
         "name": "story",
         "deadline_s": 600,
-        "chains": {step["chain"]: terms for step in steps},
+        "chains": {chain: terms | {"proof": proof} for chain, proof in proofs.items()},
         "assets": {"GAS": 0},
         "steps": [dict(step) for step in steps],
         "confirm_order": [step["id"] for step in steps],
@@ -166,6 +181,28 @@ class Story:
             claim_open=claim_open,
         )
 
+    def proved(self, step: str, direction: str = "forward") -> "Story":
+        """Give the present outcome its evidence."""
+        evidence = [{"kind": "sim/v1", "sha256": "0" * 64}]
+        return self.add("proved", **self._outcome(step, direction), evidence=evidence)
+
+    def unproved(self, step: str, direction: str = "forward") -> "Story":
+        """Say why the present outcome has no evidence."""
+        why = {"reason": "root_mismatch", "detail": "why"}
+        return self.add("unproved", **self._outcome(step, direction), **why)
+
+    def _outcome(self, step: str, direction: str) -> dict[str, Any]:
+        effort = self.fold.effort(step, direction)
+        return {
+            "step": step,
+            "dir": direction,
+            "gen": effort.generation,
+            "tx": effort.tx,
+            "block": effort.block,
+            "height": effort.height,
+            "outcome": effort.phase,
+        }
+
     def executed(self, *steps: str) -> "Story":
         """Let each step be intended and final."""
         for step in steps:
@@ -196,6 +233,8 @@ def shape(decision: Decision) -> list[tuple[str, ...]]:
                 short.append(("Act", step.id, direction, *(("kill",) if kill else ())))
             case Send(step, direction):
                 short.append(("Send", step.id, direction))
+            case Prove(step, direction):
+                short.append(("Prove", step.id, direction))
             case Deliver(step):
                 short.append(("Deliver", step.id))
     return short

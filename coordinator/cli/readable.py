@@ -46,6 +46,8 @@ def step_line(state: SagaState, step: Step, direction: str) -> str:
         words = "preimage revealed, not redeemed yet"
     if effort.phase == "not_done":
         words = effort.reason or words
+    if effort.proof:
+        words += ", proved" if effort.proof == "proved" else f", no proof ({effort.proof})"
     name = step.id if direction == "forward" else f"{_VERB[direction]} {step.id}"
     width = max(len(each.id) for each in state.steps) + 8
     chains = max(len(each.chain) for each in state.steps)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapters.base import Adapter
+from adapters.tables import TableError
 from coordinator.errors import PlanError
 from coordinator.plan.conform import problems
 from coordinator.plan.findings import Finding, PlanRefused
+from coordinator.plan.participants import read_participants
 from coordinator.plan.schema import LOCK_SCHEMA
 from coordinator.plan.source import SourceError, read_bytes
 from proofs import canonical
@@ -20,7 +22,8 @@ __all__ = ["OURS", "Lock", "compare", "is_lock", "load_lock", "write_lock"]
 #: Terms that come from the configuration of the coordinator, not from an adapter.
 OURS: Final = frozenset({"outage_s", "skew_s"})
 #: Terms that may change between planning and running without changing what runs.
-_LOOSE: Final = frozenset({"nodes"})
+#: Terms that may have changed: what the plan fixed is what runs.
+_LOOSE: Final = frozenset({"nodes", "proof"})
 _SHOWN_PROBLEMS: Final = 20
 
 
@@ -43,6 +46,13 @@ def lock_of(data: Mapping[str, Any], warnings: tuple[Finding, ...] = ()) -> Lock
         PlanRefused: the shape is wrong.
     """
     wrong = [Finding("E03", "lock", text) for text in problems(data, LOCK_SCHEMA)]
+    if not wrong:
+        # What a plan file is held to, a lock from elsewhere is held to as well.
+        roles = {role: f"0x{digits}" for role, digits in data.get("participants", {}).items()}
+        try:
+            read_participants(roles)
+        except TableError as error:
+            wrong.append(Finding("E03", "lock", str(error)))
     if wrong:
         raise PlanRefused(wrong[:_SHOWN_PROBLEMS])
     return Lock(data, canonical.digest(data), warnings)

@@ -10,6 +10,7 @@ from coordinator.saga.commands import (
     Decision,
     Deliver,
     Now,
+    Prove,
     Send,
     Wait,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "Effort",
     "IllegalRecord",
     "Now",
+    "Prove",
     "SagaState",
     "Send",
     "Step",

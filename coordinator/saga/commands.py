@@ -8,7 +8,18 @@ from adapters.base import ChainClock
 from coordinator.journal.base import Entry
 from coordinator.saga.state import Direction, Step
 
-__all__ = ["Act", "Append", "Command", "Decision", "Deliver", "Draft", "Now", "Send", "Wait"]
+__all__ = [
+    "Act",
+    "Append",
+    "Command",
+    "Decision",
+    "Deliver",
+    "Draft",
+    "Now",
+    "Prove",
+    "Send",
+    "Wait",
+]
 
 
 class Now(Struct, frozen=True):
@@ -51,6 +62,13 @@ class Deliver(Struct, frozen=True):
     step: Step
 
 
+class Prove(Struct, frozen=True):
+    """Get evidence of an outcome that is final; nothing that must be done waits for it."""
+
+    step: Step
+    direction: Direction
+
+
 class Wait(Struct, frozen=True):
     """Why nothing else can be done, until when that is expected, and what ends it."""
 
@@ -67,9 +85,11 @@ class Wait(Struct, frozen=True):
     #: point is ``next_s`` (0: none).
     urgent: bool = False
     next_s: int = 0
+    #: for evidence alone: the outcome itself is final, and nobody's to decide.
+    proof: bool = False
 
 
-Command = Append | Act | Send | Deliver
+Command = Append | Act | Send | Deliver | Prove
 
 
 class Decision(Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Confirming: after the commit there is only forward, for ever. Pure."""
 
 from coordinator.saga.commands import Decision, Deliver, Draft, Now, Wait
+from coordinator.saga.evidence import before_closing, want
 from coordinator.saga.pursuit import closed, finished, pursue
 from coordinator.saga.state import Effort, SagaState, Step
 from coordinator.saga.waits import finality
@@ -26,8 +27,9 @@ def confirming(state: SagaState, now: Now) -> Decision:
         else:
             pursue(state, step, "confirm", now, plan)
     if plan.commands or plan.waits:
+        want(state, plan)
         return plan.done()
-    return Decision((closed(state, "committed"),))
+    return before_closing(state) or Decision((closed(state, "committed"),))
 
 
 def _await_redeem(state: SagaState, step: Step, now: Now, plan: Draft) -> None:

@@ -76,6 +76,7 @@ def _started(record: Record) -> SagaState:
         started_ms=record.at_ms,
         by_name=by_name,
         chains=tuple(sorted({step.chain for step in steps})),
+        evidence=any(step.proof != "none" for step in steps),
         pivot=next((step for step in steps if step.pivot), None),
         seq=record.seq,
         updated_ms=record.at_ms,
@@ -124,6 +125,7 @@ def _steps(plan: Mapping[str, Any]) -> tuple[Step, ...]:
             undo_text=raw["undo_text"],
             finality_blocks=int(plan["chains"][raw["chain"]]["finality_blocks"]),
             slow_ms=int(plan["chains"][raw["chain"]]["block_time_ms"]["slow"]),
+            proof=plan["chains"][raw["chain"]].get("proof", "none"),
         )
         for index, raw in enumerate(plan["steps"])
     )
@@ -230,6 +232,7 @@ def _found(effort: Effort, record: Record) -> None:
     effort.tx, effort.block, effort.height = data["tx"], data["block"], data["height"]
     effort.facts = data["facts"]
     effort.executed_ms = effort.executed_ms or record.at_ms
+    effort.proof = ""
 
 
 def _pay(state: SagaState, record: Record) -> None:
@@ -257,6 +260,7 @@ def _withdrawn(state: SagaState, record: Record) -> None:
 def _forget(effort: Effort) -> None:
     effort.tx = effort.block = effort.reason = None
     effort.height, effort.facts, effort.executed_ms = 0, {}, 0
+    effort.proof = ""
 
 
 def _not_done(state: SagaState, record: Record) -> None:
@@ -265,7 +269,30 @@ def _not_done(state: SagaState, record: Record) -> None:
     effort.tx, effort.block, effort.height = data["tx"], data["block"], data["height"]
     effort.reason, effort.facts = data["reason"], data["facts"]
     effort.claim_open = data["claim_open"]
+    effort.proof = ""
     _pay(state, record)
+
+
+def _proved(state: SagaState, record: Record) -> None:
+    _evidenced(state, record).proof = "proved"
+
+
+def _unproved(state: SagaState, record: Record) -> None:
+    effort = _evidenced(state, record)
+    if effort.proof:
+        raise IllegalRecord(f"record {record.seq} says again why there is no proof")
+    effort.proof = record.data["reason"]
+
+
+def _evidenced(state: SagaState, record: Record) -> Effort:
+    """Return a copy of the effort whose present outcome the record is about."""
+    data = record.data
+    effort = _effort(state, record, record.kind)
+    if (data["tx"], data["block"], data["gen"]) != (effort.tx, effort.block, effort.generation):
+        raise IllegalRecord(f"record {record.seq} is about another outcome than the present one")
+    if effort.proof == "proved":
+        raise IllegalRecord(f"record {record.seq} proves what is proved")
+    return effort
 
 
 def _verdict(state: SagaState, record: Record) -> None:
@@ -311,6 +338,8 @@ _HANDLERS: Final[dict[str, Callable[[SagaState, Record], None]]] = {
     "orphaned": _orphaned,
     "done": _done,
     "not_done": _not_done,
+    "proved": _proved,
+    "unproved": _unproved,
     "withdrawn": _withdrawn,
     "decided": _decided,
     "asked": _asked,

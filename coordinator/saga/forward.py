@@ -4,6 +4,7 @@ from typing import Any
 
 from coordinator.journal.base import Entry
 from coordinator.saga.commands import Act, Append, Decision, Draft, Now, Wait
+from coordinator.saga.evidence import required, short_of_proof, waiting, want
 from coordinator.saga.pursuit import decided, send
 from coordinator.saga.state import SagaState, Step
 from coordinator.saga.waits import (
@@ -27,10 +28,13 @@ def running(state: SagaState, now: Now) -> Decision:
     if cause is not None:
         return Decision((decided("rollback", cause),))
     plan = Draft()
+    want(state, plan)
     for step in state.steps:
         if not step.forward:
             continue
         effort = state.effort(step.id, "forward")
+        if effort.phase == "done" and required(state, step):
+            plan.waits.append(waiting(state, step))
         if effort.phase == "idle":
             _start(state, step, now, plan)
             return plan.done()
@@ -157,4 +161,14 @@ def _lateness(state: SagaState, now: Now) -> dict[str, Any] | None:
             late += (f"{chain}'s",)
     if not late:
         return None
-    return {"kind": "deadline", "text": f"deadline passed by {' and '.join(late)} clock"}
+    text = f"deadline passed by {' and '.join(late)} clock"
+    step = short_of_proof(state)
+    if step is not None and all(
+        state.effort(other.id, "forward").phase == "done"
+        for other in state.steps
+        if other.forward and not other.pivot
+    ):
+        why = state.effort(step.id, "forward").proof or "no answer"
+        lacks = f"{text}; {step.chain} requires proof of step {step.id} and there is none ({why})"
+        return {"kind": "unproved", "step": step.id, "text": lacks}
+    return {"kind": "deadline", "text": text}

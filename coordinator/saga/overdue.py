@@ -94,6 +94,8 @@ def _question(state: SagaState, wait: Wait, fund: tuple[str, str, int] | None) -
     if wait.step is None:
         return "look at the chain and its node"
     step = state.step(wait.step)
+    if wait.proof:
+        return f"why does {step.chain} give no proof of a transaction that it calls final?"
     if wait.look_s:
         return f"why does {step.chain} refuse the {wait.direction} of step {step.id}?"
     if wait.direction == "confirm" and step.reveals:
@@ -105,6 +107,8 @@ def _verdicts(state: SagaState, wait: Wait) -> list[str]:
     if wait.step is None:
         return []
     step = state.step(wait.step)
+    if wait.proof:
+        return []
     verdicts = ["adopt", "write_off"]
     if wait.direction is not None and _is_ours_to_pay(state, step, wait.direction):
         verdicts.insert(1, "cap")

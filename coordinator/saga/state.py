@@ -45,9 +45,11 @@ class Step(Struct, frozen=True):
     text: str
     confirm_text: str
     undo_text: str
-    #: of its chain: blocks until an effect is final, and the longest time between two.
+    #: of its chain: blocks until an effect is final, the longest time between two, and whether
+    #: evidence is "required" before pivot and decision, "wanted", or not asked for ("none").
     finality_blocks: int
     slow_ms: int
+    proof: str
 
     @property
     def forward(self) -> bool:
@@ -81,6 +83,8 @@ class Effort(Struct):
     reason: str | None = None
     claim_open: bool = False
     until_s: int = 0
+    #: evidence of the present outcome: "" (none yet), "proved", or why there is none.
+    proof: str = ""
 
     @property
     def killing(self) -> bool:
@@ -120,6 +124,8 @@ class SagaState(Struct):
     by_name: Mapping[str, Step]
     #: chains that its steps run on, sorted.
     chains: tuple[str, ...] = ()
+    #: whether any chain of the plan asks for evidence.
+    evidence: bool = False
     #: the plan's point of no return, if it has one.
     pivot: Step | None = None
     state: str = "running"

@@ -1,6 +1,7 @@
 """Undoing: back in reverse order, each undo after the one before is final. Pure."""
 
 from coordinator.saga.commands import Act, Decision, Draft, Now, Send, Wait
+from coordinator.saga.evidence import before_closing, want
 from coordinator.saga.pursuit import closed, finished, pursue, send
 from coordinator.saga.state import Effort, SagaState, Step
 from coordinator.saga.waits import finality, inclusion
@@ -21,8 +22,9 @@ def undoing(state: SagaState, now: Now) -> Decision:
         else:
             blocked = not _taken_back(state, step, now, plan)
     if blocked:
+        want(state, plan)
         return plan.done()
-    return Decision((closed(state, "rolled_back"),))
+    return before_closing(state) or Decision((closed(state, "rolled_back"),))
 
 
 def _taken_back(state: SagaState, step: Step, now: Now, plan: Draft) -> bool:

@@ -14,10 +14,11 @@ from typing import Any, Final
 from adapters.base import Direction, Prepared, Task
 from coordinator.devnet.network import Devnet, DevnetOptions, running
 from coordinator.saga.state import saga_id32
+from proofs import canonical
 from tests.bench.figures import Figure, Options
 from tests.bench.nodes import Bench, driving
 
-__all__ = ["overhead"]
+__all__ = ["evidence", "overhead"]
 
 _MOST_PERCENT: Final = 5.0
 _LOOK_S: Final = 0.01
@@ -74,6 +75,39 @@ async def _overhead(devnet: Devnet, rounds: int) -> list[Figure]:
         Figure("bare script, the same transactions", "s", script_s),
         Figure("overhead, pair by pair", "%", more, most=_MOST_PERCENT),
     ]
+
+
+def evidence(options: Options) -> list[Figure]:
+    """A saga whose decision waits for proofs beside one without any, with blocks every second."""
+    with running(options.folder / "evidence", _OPTIONS) as devnet:
+        return asyncio.run(_evidence(devnet, options.rounds(20, 3)))
+
+
+async def _evidence(devnet: Devnet, rounds: int) -> list[Figure]:
+    took_s: dict[str, list[float]] = {"required": [], "none": []}
+    async with driving(devnet) as bench:
+        lock, _ = await bench.lock(_PLAN)
+        for number in range(rounds):
+            for proof, times_s in took_s.items():
+                asked = _asking_for(lock, proof)
+                await _new_block(devnet)
+                begin_s = time.perf_counter()
+                key = f"evidence-{proof}-{number}"
+                _, times = await bench.begin(asked, canonical.digest(asked), key)
+                await asyncio.wait_for(times.ended.wait(), 120)
+                times_s.append(time.perf_counter() - begin_s)
+    pairs = zip(took_s["required"], took_s["none"], strict=True)
+    more = [100 * (mine / bare - 1) for mine, bare in pairs]
+    return [
+        Figure("saga, proofs required", "s", took_s["required"]),
+        Figure("saga, no proofs", "s", took_s["none"]),
+        Figure("what proofs add, pair by pair", "%", more, most=_MOST_PERCENT),
+    ]
+
+
+def _asking_for(lock: Mapping[str, Any], proof: str) -> dict[str, Any]:
+    chains = {name: {**terms, "proof": proof} for name, terms in lock["chains"].items()}
+    return {**lock, "chains": chains}
 
 
 async def _new_block(devnet: Devnet) -> None:

@@ -6,7 +6,7 @@ its nonce is next. No mempool rules, no reorganisations, no contract: `tests.sim
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -69,6 +69,9 @@ class InstantAdapter(SimAdapter):
         self.__dict__ = {**state, "_moved": asyncio.Event(), "_news": asyncio.Event()}
 
     # ------------------------------------------------------------ following
+
+    def terms(self) -> Mapping[str, Any]:
+        return {**super().terms(), "proof": "none"}
 
     def clock(self) -> ChainClock:
         return ChainClock(self._height, self._time_s)

@@ -114,13 +114,18 @@ class WatchedJournal:
         return getattr(self._inner, name)
 
     async def append(
-        self, stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+        self,
+        stream: str,
+        expected: int,
+        entries: Sequence[Entry],
+        raws: Sequence[Raw] = (),
+        evidence: Sequence[bytes] = (),
     ) -> list[Record]:
         names = [_name(entry) for entry in entries]
         self._trail.passed("before", "append", names)
         self._trail.commits(names)
         try:
-            records = await self._inner.append(stream, expected, entries, raws)
+            records = await self._inner.append(stream, expected, entries, raws, evidence)
         except (Fenced, ClaimTaken):
             self._trail.note(f"lost append {'+'.join(names)}")
             raise

@@ -59,12 +59,17 @@ class _Journal:
         return getattr(self._journal, name)
 
     async def append(
-        self, stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+        self,
+        stream: str,
+        expected: int,
+        entries: Sequence[Entry],
+        raws: Sequence[Raw] = (),
+        evidence: Sequence[bytes] = (),
     ) -> list[Record]:
         names = [_name(entry) for entry in entries]
         for name in names:
             self._points.passed(f"before record {name}")
-        records = await self._journal.append(stream, expected, entries, raws)
+        records = await self._journal.append(stream, expected, entries, raws, evidence)
         for name in names:
             self._points.passed(f"after record {name}")
         return records

@@ -13,13 +13,17 @@ from adapters.base import (
     Move,
     Observation,
     Prepared,
+    Proof,
     Purpose,
     Resolved,
+    Settled,
     StepSpec,
     Submission,
     Task,
 )
 from adapters.errors import Rejected
+from proofs import canonical
+from proofs.errors import ProofUnavailable
 from tests.sim.chain import SimChain
 from tests.sim.looking import observe, touches
 from tests.sim.preparing import (
@@ -66,6 +70,7 @@ class SimAdapter:
             "fee_caps": {"forward": str(FORWARD_CAP), "burn": str(BURN_CAP)},
             "nodes": 1,
             "native": self._chain.native,
+            "proof": self._chain.proof,
         }
 
     # ------------------------------------------------------------ plans
@@ -218,6 +223,26 @@ class SimAdapter:
 
     async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
         return observe(self._chain, task, attempts)
+
+    async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
+        """A simulated chain's evidence says no more than that the block is the chain's."""
+        if self._chain.trouble.unprovable:
+            raise ProofUnavailable("root_mismatch", "on purpose")
+        blocks = self._chain.blocks
+        block = blocks[settled.height] if settled.height < len(blocks) else None
+        if block is None or block.hash != settled.block_hash:
+            raise ProofUnavailable("not_in_block", f"no block {settled.block_hash}")
+        if settled.tx_id not in {receipt.tx.tx_id for receipt in block.receipts}:
+            raise ProofUnavailable("not_in_block", f"{settled.tx_id} is not in it")
+        body = {
+            "kind": "sim.block/v1",
+            "chain": self.chain,
+            "block": block.hash,
+            "tx": settled.tx_id,
+            "op": task.op_id,
+            "dir": task.direction,
+        }
+        return (Proof("sim.block/v1", canonical.encode(body)),)
 
     async def balance(self, holder: str, asset: str) -> int:
         return self._chain.ledger.balances[holder, asset]

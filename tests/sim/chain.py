@@ -43,13 +43,15 @@ class Received(Struct, frozen=True):
 class Disturbance:
     """What is wrong with a chain. ``paused`` is what a simulation sees; ``reverting`` shows only
     in the block; ``stolen`` lets another wallet of ours spend the coins of such a transaction;
-    ``stuck`` keeps transactions out of blocks; ``skew_s`` is the chain's clock error."""
+    ``stuck`` keeps transactions out of blocks; ``skew_s`` is the chain's clock error;
+    ``unprovable`` lets no proof be built."""
 
     paused: set[str] = field(default_factory=set)
     reverting: set[str] = field(default_factory=set)
     stolen: set[str] = field(default_factory=set)
     stuck: set[str] = field(default_factory=set)
     skew_s: int = 0
+    unprovable: bool = False
 
 
 class SimChain:
@@ -79,6 +81,8 @@ class SimChain:
         self.ours = ours
         self.confirmations = confirmations
         self.instant = instant
+        #: what the configuration would say of evidence: required, wanted or none.
+        self.proof = "wanted"
         self.trouble = Disturbance()
         self.ledger = Ledger(kind, native, frozenset(ours))
         self.mempool: dict[str, Tx] = {}

@@ -8,7 +8,8 @@ I1 one effect per step and direction · I2 value conserved · I3 every saga ends
 reason and a time · I4 exactly what was done is undone, in reverse, each after the one before is
 final · I5 nothing leaves without an earlier intent · I6 the journal says done ⇔ the chain shows it
 · I7 the streams' hash chains and counts hold · I9 no preimage before the decision · I10 no hold is
-redeemed and refunded · I11 decided once, and only when every forward effect is final.
+redeemed and refunded · I11 decided once, and only when every forward effect is final · I12 every
+final outcome has its own evidence or a reason, and a commit has what its chains require.
 (I8, resuming adds nothing, is a matter of running: see `world.World.resume`.)
 """
 
@@ -20,6 +21,7 @@ from itertools import pairwise
 
 from tests.sim.evidence import Evidence, Line, SagaView, Stamp, attribute, final_at
 from tests.sim.money import conserved, postings
+from tests.sim.proofs import proven
 
 __all__ = ["Evidence", "Violation", "check"]
 
@@ -50,6 +52,7 @@ def _problems(evidence: Evidence) -> Iterator[str]:
         yield from _decided(saga, evidence)
         yield from _secret(saga, evidence)
         yield from _holds(saga)
+        yield from proven(saga, evidence)
     yield from _intended(evidence, [*others, *(line for saga in sagas for line in saga.lines)])
     yield from postings(evidence)
     yield from conserved(evidence, sagas, others)

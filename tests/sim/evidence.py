@@ -12,7 +12,17 @@ from typing import Any, Protocol
 from tests.sim.chain import SimChain
 from tests.sim.ledger import Effect, Receipt
 
-__all__ = ["Evidence", "Hit", "Line", "SagaView", "Stamp", "all_hits", "attribute", "final_at"]
+__all__ = [
+    "Evidence",
+    "Hit",
+    "Line",
+    "SagaView",
+    "Stamp",
+    "all_hits",
+    "attribute",
+    "final_at",
+    "op_id",
+]
 
 #: (action, direction) → kinds of effects that count for it on chain
 KINDS = {
@@ -52,6 +62,7 @@ class Evidence:
         preimages: (saga, step) → the preimage.
         shown: (stamp, "saga step") each time a preimage was handed to anything.
         logs: (records at that time, text).
+        proofs: SHA-256 in hex → stored proof.
         finality_broke: blocks that were final have been taken back; checks of timing are off.
     """
 
@@ -63,6 +74,7 @@ class Evidence:
     preimages: Mapping[tuple[str, str], bytes]
     shown: Sequence[tuple[Stamp, str]]
     logs: Sequence[tuple[int, str]]
+    proofs: Mapping[str, bytes]
     finality_broke: bool = False
 
 

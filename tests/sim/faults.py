@@ -20,8 +20,10 @@ from adapters.base import (
     ClaimBook,
     Observation,
     Prepared,
+    Proof,
     Purpose,
     Resolved,
+    Settled,
     StepSpec,
     Submission,
     Task,
@@ -50,6 +52,7 @@ _WAYS: Final = {
     "unused": _READ,
     "fill": _READ,
     "cover": _READ,
+    "prove": _READ,
     # keys needs memory only, and a follower repairs itself: neither has an error to raise.
     "keys": ("crash_before",),
     "follow": ("crash_before",),
@@ -223,6 +226,10 @@ class FaultyAdapter:
             f"observe {_about(task)}", lambda: self._inner.observe(task, attempts)
         )
 
+    async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
+        self._show(task)
+        return await self._broken(f"prove {_about(task)}", lambda: self._inner.prove(task, settled))
+
     def _show(self, task: Task) -> None:
         if task.preimage is not None:
             self._faults.shown.append((self._faults.stamp(), f"{task.saga} {task.step}"))
@@ -263,7 +270,12 @@ class FaultyJournal:
         self._broken = False
 
     async def append(
-        self, stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+        self,
+        stream: str,
+        expected: int,
+        entries: Sequence[Entry],
+        raws: Sequence[Raw] = (),
+        evidence: Sequence[bytes] = (),
     ) -> list[Record]:
         self._process.alive()
         if self._broken:
@@ -277,7 +289,7 @@ class FaultyJournal:
         if way == "delay":
             await asyncio.sleep(2)
             self._process.alive()
-        records = await self._inner.append(stream, expected, entries, raws)
+        records = await self._inner.append(stream, expected, entries, raws, evidence)
         if way == "crash_after":
             self._process.crash()
         if way == "lost":
@@ -297,6 +309,10 @@ class FaultyJournal:
 
     def saga_of_key(self, key: str) -> SagaRow | None:
         return self._inner.saga_of_key(key)
+
+    def evidence(self, digest: str) -> bytes:
+        self._process.alive()
+        return self._inner.evidence(digest)
 
     def raw(self, tx_id: str) -> bytes:
         self._process.alive()

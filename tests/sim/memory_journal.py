@@ -6,6 +6,7 @@ writes to it, as a file would.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -35,13 +36,14 @@ _EMPTY: Final = _empty()
 
 
 class MemoryStore:
-    """What is on the "disk"; ``records`` and ``raws`` repeat it for the checker."""
+    """What is on the "disk"; ``records``, ``raws`` and ``proofs`` repeat it for the checker."""
 
     def __init__(self) -> None:
         connection = apsw.Connection(":memory:")
         connection.deserialize("main", _EMPTY)
         self.records: list[Record] = []
         self.raws: dict[str, bytes] = {}
+        self.proofs: dict[str, bytes] = {}
         self.reader = JournalReader(_NOWHERE, connection)
         self.connection = connection
         # One for all processes: a writer sees others' commits only on another connection.
@@ -62,7 +64,12 @@ class MemoryJournal:
         self._closed = False
 
     async def append(
-        self, stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+        self,
+        stream: str,
+        expected: int,
+        entries: Sequence[Entry],
+        raws: Sequence[Raw] = (),
+        evidence: Sequence[bytes] = (),
     ) -> list[Record]:
         if self._closed:
             raise JournalError("the journal is closed; nothing was written")
@@ -73,9 +80,10 @@ class MemoryJournal:
             data = [self._store.encoder.encode(entry.kind, entry.data) for entry in entries]
         except CanonicalError as error:
             raise JournalError(f"an entry has no canonical form ({error})") from error
-        records = self._write(Request(stream, expected, entries, data, raws))
+        records = self._write(Request(stream, expected, entries, data, raws, evidence))
         self._store.records += records
         self._store.raws |= {raw.tx_id: raw.raw for raw in raws}
+        self._store.proofs |= {sha256(proof).hexdigest(): proof for proof in evidence}
         self._store.written(len(records))
         # What is durable is told in a later turn of the loop, as a disk would.
         await asyncio.sleep(0)
@@ -107,6 +115,9 @@ class MemoryJournal:
 
     def saga_of_key(self, key: str) -> SagaRow | None:
         return self._reader.saga_of_key(key)
+
+    def evidence(self, digest: str) -> bytes:
+        return self._reader.evidence(digest)
 
     def raw(self, tx_id: str) -> bytes:
         return self._reader.raw(tx_id)

@@ -21,7 +21,9 @@ from adapters.base import (
     Found,
     Observation,
     Prepared,
+    Proof,
     Purpose,
+    Settled,
     Submission,
     Task,
 )
@@ -97,6 +99,20 @@ class TimeoutIsFailure(SimAdapter):
                 ),
             )
         return seen
+
+
+class ProvesAnother(SimAdapter):
+    """Hands out the evidence of whatever is oldest in the chain."""
+
+    async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
+        block = next(block for block in self._chain.blocks if block.receipts)
+        other = replace(
+            settled,
+            tx_id=block.receipts[-1].tx.tx_id,
+            block_hash=block.hash,
+            height=block.height,
+        )
+        return await super().prove(task, other)
 
 
 class MempoolIsFinal(SimAdapter):
@@ -212,6 +228,22 @@ def commit_early(state: SagaState, now: Now) -> Decision:
     return decide(state, now)
 
 
+def commit_unproved(state: SagaState, now: Now) -> Decision:
+    """Decide without the evidence that a chain requires."""
+    if state.state == "running":
+        state = state.copied()
+        state.steps = tuple(replace(step, proof="wanted") for step in state.steps)
+    return decide(state, now)
+
+
+def close_unproved(state: SagaState, now: Now) -> Decision:
+    """End without a word on evidence."""
+    if state.state != "running":
+        state = state.copied()
+        state.evidence = False
+    return decide(state, now)
+
+
 def confirm_skipped(state: SagaState, now: Now) -> Decision:
     """End without any confirm."""
     if state.state == "confirming":
@@ -249,6 +281,9 @@ MUTANTS: Final = (
     Mutant("undo not awaited", "I4", decide=undo_unawaited),
     Mutant("undo forgotten", "I3", decide=undo_forgotten),
     Mutant("commit before final", "I11", decide=commit_early),
+    Mutant("commit without proof", "I12", decide=commit_unproved),
+    Mutant("close without proof", "I12", decide=close_unproved),
+    Mutant("proof of another block", "I12", _plain(ProvesAnother)),
     Mutant("confirm skipped", "I3", decide=confirm_skipped),
 )
 

@@ -94,6 +94,7 @@ def build_chains(
                 chain.fund(account, native, rich * 1_000_000)
                 chain.fund(account, "ALZ", rich * 1_000_000)
         chain.add_payee("bob")
+        chain.proof = "wanted" if name == "bit" else "required"
         chains[name] = chain
     return chains
 

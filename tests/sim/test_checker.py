@@ -100,6 +100,17 @@ def decided_twice(found: Evidence) -> Evidence:
     return replace(found, bodies=[*found.bodies, extra], stamps=[*found.stamps, found.stamps[-1]])
 
 
+def proof_lost(found: Evidence) -> Evidence:
+    """A proof that a record names is not stored."""
+    return replace(found, proofs=dict(list(found.proofs.items())[1:]))
+
+
+def unproven(found: Evidence) -> Evidence:
+    """What the records say of evidence was never there."""
+    kept = [body for body in found.bodies if b'"kind":"proved"' not in body]
+    return replace(found, bodies=kept)
+
+
 SUCCESS, FAILURE = Case("reference"), Case("reference", "mint:reverted")
 
 
@@ -117,6 +128,8 @@ SUCCESS, FAILURE = Case("reference"), Case("reference", "mint:reverted")
         ("I9", SUCCESS, told),
         ("I10", SUCCESS, both),
         ("I11", SUCCESS, decided_twice),
+        ("I12", SUCCESS, proof_lost),
+        ("I12", FAILURE, unproven),
     ],
 )
 def test_tampered_evidence_is_refused(

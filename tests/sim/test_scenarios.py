@@ -150,6 +150,58 @@ def test_a_shallow_reorganisation_changes_nothing_in_the_end() -> None:
             assert ends(world) <= {"committed", "rolled_back"}
 
 
+def _unprovable(world: World) -> None:
+    world.chains["poly"].trouble.unprovable = True
+
+
+def _provable(world: World) -> None:
+    world.chains["poly"].trouble.unprovable = False
+
+
+def test_without_a_required_proof_a_saga_rolls_back_at_its_deadline() -> None:
+    world = play("reference", {1: _unprovable})
+    assert ends(world) == {"rolled_back"}
+    [decided] = [record for record in world.store.records if record.kind == "decided"]
+    assert decided.data["cause"]["kind"] == "unproved"
+    unproved = [record.data for record in world.store.records if record.kind == "unproved"]
+    assert {(data["step"], data["dir"], data["reason"]) for data in unproved} == {
+        ("lock", "forward", "root_mismatch"),
+        ("lock", "undo", "root_mismatch"),
+    }
+
+
+def test_a_required_proof_that_comes_late_commits() -> None:
+    world = play("reference", {1: _unprovable, 10: _provable})
+    assert ends(world) == {"committed"}
+    said = [record.kind for record in world.store.records if record.kind.endswith("proved")]
+    assert said[0] == "unproved"
+
+
+def test_a_wanted_proof_that_does_not_come_holds_nothing_up() -> None:
+    world = World("reference")
+    world.chains["bit"].trouble.unprovable = True
+    world.run()
+    check(evidence_of(world))
+    assert ends(world) == {"committed"}
+
+
+def test_a_reorganised_block_makes_its_proof_stale_and_it_is_made_anew() -> None:
+    """Blocks that were final are taken back while the saga waits for its third step."""
+    world = World("reference", events={9: lambda world: world.chains["poly"].reorg(8)})
+    world.chains["eth"].trouble.stuck.add("mint")
+    world.events = {**world.events, 20: lambda world: world.chains["eth"].trouble.stuck.clear()}
+    world.run()
+    check(evidence_of(world, finality_broke=True))
+    proved = [
+        record.data
+        for record in world.store.records
+        if record.kind == "proved" and record.data["step"] == "lock"
+        if record.data["dir"] == "forward"
+    ]
+    assert len(proved) == 2
+    assert proved[0]["block"] != proved[1]["block"]
+
+
 def test_a_crash_in_every_process_in_a_row_is_survived() -> None:
     points = {f"append intent:lock.forward#{n}": "crash_after" for n in (1, 2, 3)}
     points |= {f"observe lock.forward#{n}": "crash_before" for n in range(1, 9)}

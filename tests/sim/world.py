@@ -333,6 +333,7 @@ def evidence_of(world: World, *, finality_broke: bool = False) -> Evidence:
         preimages=preimages,
         shown=world.faults.shown,
         logs=world.logs,
+        proofs=world.store.proofs,
         finality_broke=finality_broke,
     )
 

@@ -81,6 +81,8 @@ class _Scene:
         self.clock = _Clock(clock)
         self.clock.now_ms()
         chains = build_chains(clock, confirmations=1, instant=True, rich=5_000)
+        for chain in chains.values():
+            chain.proof = "none"  # what is counted here is commits of effects
         self.slow = _Slow(chains["eth"], ASSETS)
         self.adapters = {"poly": SimAdapter(chains["poly"], ASSETS), "eth": self.slow}
         self.store = MemoryStore()
@@ -181,14 +183,18 @@ def test_a_race_lost_while_a_node_was_slow_gives_the_prepared_nonce_back() -> No
             outcomes = 0
 
             async def overtaken(
-                stream: str, expected: int, entries: Sequence[Entry], raws: Sequence[Raw] = ()
+                stream: str,
+                expected: int,
+                entries: Sequence[Entry],
+                raws: Sequence[Raw] = (),
+                evidence: Sequence[bytes] = (),
             ) -> list[Record]:
                 nonlocal outcomes
                 outcomes += entries[0].kind == "done"
                 if outcomes == 1 and entries[0].kind == "done":
                     taken = Entry("taken_over", {"instance": "other", "from": "test"})
                     await append(stream, expected, [taken])
-                return await append(stream, expected, entries, raws)
+                return await append(stream, expected, entries, raws, evidence)
 
             scene.journal.append = overtaken  # type: ignore[method-assign]
             saga = await scene.begin("raced")
