@@ -4,7 +4,7 @@ Whether its addresses, assets and contracts exist is found by resolution, not he
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -14,6 +14,7 @@ from adapters.tables import Table, TableError, kind_of
 from coordinator.plan.findings import Finding, PlanRefused
 from coordinator.plan.inputs import Input, Substitution, apply_sets, check_input_name, read_input
 from coordinator.plan.names import name_problem
+from coordinator.plan.participants import read_participants
 from coordinator.plan.source import SourceError, read_document
 
 __all__ = ["MAX_DEADLINE_S", "MAX_STEPS", "Plan", "PlannedStep", "parse_plan", "read_plan"]
@@ -41,12 +42,18 @@ class PlannedStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan with its inputs filled in; ``deadline_s`` counts from the start of a saga."""
+    """A plan with its inputs filled in.
+
+    Attributes:
+        deadline_s: counts from the start of a saga.
+        participants: who has to sign its settlement bundle: role → 40 lower-case hex digits.
+    """
 
     name: str
     deadline_s: int
     steps: tuple[PlannedStep, ...]
     inputs: Mapping[str, Input]
+    participants: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_plan(path: Path, sets: Mapping[str, str] | None = None) -> Plan:
@@ -88,12 +95,13 @@ class _Reader:
         inputs = self._inputs()
         substitution = Substitution(inputs)
         steps = self._steps(substitution, deadline_s or 0)
+        participants = self._part("E03", "participants", lambda: self._participants(substitution))
         self._part("E02", "plan", root.finish)
         for unused in sorted(set(inputs) - substitution.used) if steps else ():
             self._add("E05", f"input {unused!r}", "no step uses it", f"write @{unused} or drop it")
         if self._findings or name is None or deadline_s is None:
             raise PlanRefused(self._findings)
-        return Plan(name, deadline_s, tuple(steps), inputs)
+        return Plan(name, deadline_s, tuple(steps), inputs, participants or {})
 
     def _version(self) -> None:
         if self._root.integer("version") != 1:
@@ -111,6 +119,10 @@ class _Reader:
                 inputs[name] = found
         changed = self._part("E05", "--set", lambda: apply_sets(inputs, self._sets))
         return inputs if changed is None else changed
+
+    def _participants(self, substitution: Substitution) -> dict[str, str]:
+        given = _mapping(self._root, "participants", {})
+        return read_participants(substitution.apply(given, "participants"))
 
     def _steps(self, substitution: Substitution, deadline_s: int) -> list[PlannedStep]:
         raw = self._part("E03", "plan", lambda: self._root.raw("step"))

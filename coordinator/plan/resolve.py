@@ -16,11 +16,11 @@ from coordinator.plan.timing import confirm_order
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from adapters.base import Adapter, Resolved
+    from adapters.base import Adapter, Resolved, StepSpec
     from coordinator.config import Config  # which itself reads names and files as this package does
     from coordinator.plan.model import Plan, PlannedStep
 
-__all__ = ["resolve_plan"]
+__all__ = ["locked", "resolve_plan"]
 
 
 async def resolve_plan(plan: Plan, adapters: Mapping[str, Adapter], config: Config) -> Lock:
@@ -55,7 +55,8 @@ async def resolve_plan(plan: Plan, adapters: Mapping[str, Adapter], config: Conf
             findings.append(Finding("E13", where, "undo.until_s is set but the step has no undo"))
         after_pivot = after_pivot or resolved.effect_class == "pivot"
         warnings += [Finding("W30", where, text) for text in resolved.warnings]
-        steps.append(_locked(step, resolved))
+        more = {} if step.undo_until_s is None else {"undo_until_s": step.undo_until_s}
+        steps.append(locked(step.spec, resolved, step.wait, more))
     if findings:
         raise PlanRefused(findings)
     return lock_of(_assembled(plan, steps, adapters, config), tuple(warnings))
@@ -106,15 +107,22 @@ def _amount_problem(
     return None
 
 
-def _locked(step: PlannedStep, resolved: Resolved) -> dict[str, Any]:
-    """Return a step of the lock: JSON inside the canonical subset, amounts as decimal strings."""
-    action = dict(resolved.action)
-    if step.undo_until_s is not None:
-        action["undo_until_s"] = step.undo_until_s
+def locked(
+    spec: StepSpec,
+    resolved: Resolved,
+    wait: str = "included",
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a step of the lock: JSON inside the canonical subset, amounts as decimal strings.
+
+    Args:
+        wait: what the next step waits for, ``included`` or ``final``.
+        more: what the plan itself adds to the adapter's action.
+    """
     return {
-        "id": step.spec.id,
-        "chain": step.spec.chain,
-        "action": action,
+        "id": spec.id,
+        "chain": spec.chain,
+        "action": {**resolved.action, **(more or {})},
         "class": resolved.effect_class,
         "confirm": resolved.confirm,
         "undo": resolved.undo,
@@ -134,7 +142,7 @@ def _locked(step: PlannedStep, resolved: Resolved) -> dict[str, Any]:
         "text": resolved.text,
         "confirm_text": resolved.confirm_text,
         "undo_text": resolved.undo_text,
-        "await": step.wait,
+        "await": wait,
     }
 
 
@@ -154,5 +162,8 @@ def _assembled(
         "assets": {name: config.assets[name].decimals for name in sorted(used)},
         "steps": steps,
     }
+    # Only where there are any: a plan without them keeps the digest that it always had.
+    if plan.participants:
+        data["participants"] = dict(plan.participants)
     data["confirm_order"] = confirm_order(data)
     return data

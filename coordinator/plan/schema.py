@@ -124,7 +124,8 @@ LOCK_SCHEMA: Final[_Schema] = {
             "assets": _map(_integer(0, 36), ASSET),
             "steps": _list(_LOCK_STEP, 1, MAX_STEPS),
             "confirm_order": _list(_NAME, 0, MAX_STEPS),
-        }
+        },
+        {"participants": _map(_text("[0-9a-f]{40}"), IDENTIFIER)},
     ),
 }
 
@@ -163,7 +164,10 @@ PLAN_SCHEMA: Final[_Schema] = {
                 MAX_STEPS,
             ),
         },
-        {"input": _map(_INPUT, IDENTIFIER)},
+        {
+            "input": _map(_INPUT, IDENTIFIER),
+            "participants": _map(_text("(?:0x[0-9a-fA-F]{40}|@[a-z][a-z0-9_-]*)"), IDENTIFIER),
+        },
     ),
 }
 
@@ -224,6 +228,10 @@ CONFIG_SCHEMA: Final[_Schema] = {
                 IDENTIFIER,
             ),
             "secrets": _object({"seed": _text(), "passphrase": _REFERENCE}),
+            "log": _object(
+                {"origin": _text("[a-z0-9][a-z0-9._/:-]{0,119}"), "key": _NAME},
+                {"heartbeat_s": _integer(10, 7 * 86400)},
+            ),
         },
     ),
 }

@@ -25,6 +25,7 @@ from coordinator.ports import Settings
 from coordinator.runner import Runner
 from coordinator.saga import SagaState
 from coordinator.views import timeline
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -234,10 +235,7 @@ def settled(devnet: Devnet) -> dict[Line, int]:
     """Read the ledger with every transaction in a block."""
     for chain in CHAIN_IDS:
         assert devnet.rpc(chain, "txpool_status") == {"pending": "0x0", "queued": "0x0"}
-    deadline_s = time.monotonic() + 10
-    while devnet.rpc("bitcoin", "getrawmempool"):
-        assert time.monotonic() < deadline_s, "bitcoin's transactions stay in the mempool"
-        time.sleep(0.01)
+    wait_until(lambda: not devnet.rpc("bitcoin", "getrawmempool"), what="an empty mempool")
     return read_ledger(devnet)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from adapters.base import Adapter, StepSpec
+from coordinator.plan.resolve import locked
 from proofs import canonical
 from tests.sim.adapter import SimAdapter
 from tests.sim.chain import SimChain, SimClock
@@ -104,44 +105,7 @@ async def lock_of(
 ) -> dict[str, Any]:
     """Resolve a plan shape into a LOCK."""
     specs = specs or PLANS[name]
-    steps = []
-    for spec in specs:
-        resolved = await adapters[spec.chain].resolve(spec)
-        steps.append(
-            {
-                "id": spec.id,
-                "chain": spec.chain,
-                "action": dict(resolved.action),
-                "class": resolved.effect_class,
-                "confirm": resolved.confirm,
-                "undo": resolved.undo,
-                "kill": list(resolved.kill),
-                "reveals": resolved.reveals,
-                "deliver": resolved.deliver,
-                "moves": [
-                    {
-                        "asset": m.asset,
-                        "amount": str(m.amount),
-                        "source": m.source,
-                        "target": m.target,
-                    }
-                    for m in resolved.moves
-                ],
-                "fee_asset": resolved.fee_asset,
-                "fees": {key: str(fee) for key, fee in resolved.fees.items()},
-                "payers": dict(resolved.payers),
-                "reserve": [[a, asset, str(amount)] for a, asset, amount in resolved.reserve],
-                "expiry": None if resolved.expiry is None else dict(resolved.expiry),
-                "locks": list(resolved.locks),
-                "unique_by": resolved.unique_by,
-                "undo_ms": resolved.undo_ms,
-                "confirm_ms": resolved.confirm_ms,
-                "text": resolved.text,
-                "confirm_text": resolved.confirm_text,
-                "undo_text": resolved.undo_text,
-                "await": "included",
-            }
-        )
+    steps = [locked(spec, await adapters[spec.chain].resolve(spec)) for spec in specs]
     used = sorted({spec.chain for spec in specs})
     return {
         "v": 1,

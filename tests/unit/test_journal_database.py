@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -125,6 +126,19 @@ def test_a_journal_that_others_may_read_is_refused_for_writing(scene: Scene) -> 
         scene.open()
 
 
+@contextmanager
+def _not_root() -> Iterator[None]:
+    """File modes mean nothing to root: be somebody else for a while, where we are root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that other users may enter."""
@@ -133,14 +147,12 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_reader_needs_no_right_to_write_and_a_writer_is_refused(open_folder: Path) -> None:
     scene = Scene(open_folder)
     records = scene.run_saga("amy", 1)
     scene.path.parent.chmod(0o555)
     scene.path.chmod(0o444)
-    os.seteuid(NOBODY)
-    try:
+    with _not_root():
         reader = open_readonly(scene.path)
         assert reader.read("saga:amy") == records
         reader.shut()
@@ -148,11 +160,8 @@ def test_a_reader_needs_no_right_to_write_and_a_writer_is_refused(open_folder: P
             scene.open()
         with pytest.raises(JournalError, match="can not be created"):
             SqliteJournal.create(scene.path.with_name("new.db"), open_folder / "witness")
-    finally:
-        os.seteuid(0)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_records_beside_an_unwritable_journal_are_not_overlooked(open_folder: Path) -> None:
     scene = Scene(open_folder)
     scene.run_saga("amy", 1)
@@ -160,12 +169,8 @@ def test_records_beside_an_unwritable_journal_are_not_overlooked(open_folder: Pa
     log.write_bytes(b"frames that nobody has moved into the database")
     scene.path.chmod(0o444)
     scene.path.parent.chmod(0o555)
-    os.seteuid(NOBODY)
-    try:
-        with pytest.raises(JournalError, match="Copy both files"):
-            open_readonly(scene.path)
-    finally:
-        os.seteuid(0)
+    with _not_root(), pytest.raises(JournalError, match="Copy both files"):
+        open_readonly(scene.path)
 
 
 def test_reading_imports_no_chain_no_network_and_no_event_loop(scene: Scene) -> None:
