@@ -10,12 +10,13 @@ times) → `observe` until the effect, or the proof that it can not come, is fin
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from msgspec import Struct
 from msgspec import field as struct_field
 
 __all__ = [
+    "PROOF",
     "Adapter",
     "Attempt",
     "BlockEvent",
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 Direction = Literal["forward", "confirm", "undo"]
+#: What a chain's setting asks of evidence: before pivot and decision, as far as it is to be had, or
+#: not at all.
+PROOF: Final = ("required", "wanted", "none")
 #: ``effect`` makes the declared effect; ``burn`` consumes the claim by a self-spend so that its
 #: attempts can never land; ``tombstone`` cancels the operation id so that its forward can never
 #: take effect.

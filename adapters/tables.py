@@ -136,6 +136,13 @@ class Table:
             return value  # type: ignore[no-any-return]
         return self._text(key, value, pattern)
 
+    def choice(self, key: str, default: str, allowed: Sequence[str]) -> str:
+        """Return a text that is one of ``allowed``."""
+        text = self.text(key, default)
+        if text not in allowed:
+            raise self.error(key, f"must be one of {', '.join(allowed)}")
+        return text
+
     @overload
     def integer(
         self, key: str, default: int = ..., *, minimum: int = ..., maximum: int = ...

@@ -15,8 +15,10 @@ from adapters.base import (
     ClaimBook,
     Observation,
     Prepared,
+    Proof,
     Purpose,
     Resolved,
+    Settled,
     StepSpec,
     Submission,
     Task,
@@ -28,8 +30,10 @@ from adapters.bitcoin.follower import Follower
 from adapters.bitcoin.nodes import Nodes
 from adapters.bitcoin.outcome import Sight, judge, outpoints_of
 from adapters.bitcoin.prepare import Preparer
+from adapters.bitcoin.proving import Prover
 from adapters.bitcoin.settings import BitcoinSettings
 from adapters.bitcoin.signing import BitcoinSigner
+from adapters.bitcoin.survey import BitcoinSurveyor
 from adapters.bitcoin.transactions import parse_tx, select_network
 from adapters.bitcoin.wallet import Wallet
 from adapters.errors import Rejected, Transient
@@ -77,6 +81,7 @@ class BitcoinAdapter:
         keys = [signer.public_key for signer in signers.values()]
         #: own address by output script.
         self._own = {script_of_key(key): own_address(key, settings.network) for key in keys}
+        self._keys = {key: self._own[script_of_key(key)] for key in keys}
         self._nodes = Nodes(settings)
         self._follower = Follower(
             self._nodes,
@@ -93,6 +98,7 @@ class BitcoinAdapter:
             settings.network.name,
             recovery_dir,
         )
+        self._prover = Prover(self._nodes, self.terms())
 
     @property
     def chain(self) -> str:
@@ -128,6 +134,7 @@ class BitcoinAdapter:
             },
             "nodes": len(settings.rpc),
             "native": self._asset.name,
+            "proof": settings.proof,
         }
 
     # ------------------------------------------------------------ plans
@@ -273,7 +280,17 @@ class BitcoinAdapter:
             final=lambda height: view.confirmations(height) >= depth,
             own=self._own,
         )
-        return await self._agreed(judge(task, attempts, sight))
+        # An undo may have cost what a person's verdict allowed it to.
+        return await self._agreed(judge(_capped(task), attempts, sight))
+
+    async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
+        """Return an SPV proof of a final outcome, bound to the step and checked.
+
+        Raises:
+            ProofUnavailable: what the nodes answer makes none.
+            Transient: a node is away, or has another block there now.
+        """
+        return await self._prover.prove(task, settled)
 
     async def balance(self, holder: str, asset: str) -> int:
         """Return the confirmed satoshi of an address, ours or not."""
@@ -287,6 +304,11 @@ class BitcoinAdapter:
             raise Rejected(str(error)) from None
         scan = await self._nodes.scan([script])
         return sum(item.value_sat for item in scan.unspent)
+
+    def surveyor(self) -> BitcoinSurveyor:
+        """Return a surveyor of this chain for a recovery; see `adapters.survey`."""
+        depth = self._settings.confirmations
+        return BitcoinSurveyor(self._nodes, self._own, self._keys, self._follower.pool, depth)
 
     # ------------------------------------------------------------ parts
 

@@ -84,7 +84,7 @@ class Node:
         self._verified = False
 
         def door(timeout_s: float) -> JsonRpc:
-            headers = None if settings.auth is None else self._headers
+            headers = None if settings.auth is None else self.headers
             return JsonRpc(url, timeout_s, headers, transient_codes=_BUSY_CODES)
 
         self._rpc = door(settings.timeout_ms / 1000)
@@ -167,7 +167,7 @@ class Node:
             self._verified = False
             raise
 
-    def _headers(self) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
         """Give the credentials; the cookie file is read each time because each start renews it."""
         auth = self._settings.auth
         if isinstance(auth, CookieFile):

@@ -63,6 +63,10 @@ class Nodes:
         for node in self._nodes:
             await node.close()
 
+    def in_turn(self) -> list[Node]:
+        """Return all nodes, the one that answered last first."""
+        return self._nodes[self._preferred :] + self._nodes[: self._preferred]
+
     # ------------------------------------------------------------ the chain
 
     async def tip(self) -> Tip:
@@ -141,6 +145,28 @@ class Nodes:
             if error.code in {_NOT_FOUND, _INVALID_PARAMETER}:
                 return None
             raise
+
+    async def mined(self, tx_id: str, block_hash: str) -> tuple[bytes, tuple[int, ...]]:
+        """Return a transaction's bytes, checked against its id, and what each input was worth in
+        satoshi; no values from a node that keeps no undo data.
+        """
+
+        def told(answer: Any) -> tuple[bytes, tuple[int, ...]]:
+            inputs = [item.get("prevout", {}).get("value") for item in answer["vin"]]
+            known = all(value is not None for value in inputs)
+            return bytes.fromhex(answer["hex"]), tuple(sat(v) for v in inputs) if known else ()
+
+        async def fetch(node: Node) -> tuple[bytes, tuple[int, ...]]:
+            raw, values = await node.ask(told, "getrawtransaction", tx_id, 2, block_hash)
+            try:
+                found = parse_tx(raw).tx_id
+            except ChainDataError as error:
+                raise Transient(f"{node.label}: {error}") from error
+            if found != tx_id:
+                raise Transient(f"{node.label} gave another transaction than {tx_id}")
+            return raw, values
+
+        return await self._read(fetch)
 
     async def agreed(self, block_hash: str, confirmations: int) -> bool:
         """Tell whether a majority of the configured nodes has the block that deep in its chain."""

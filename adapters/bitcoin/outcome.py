@@ -107,7 +107,11 @@ def _parent_conflict(attempts: Sequence[Attempt], sight: Sight) -> Observation:
             for spender in _spending(set(inputs), sight):
                 if spender.tx.tx_id != parent.partition(":")[0]:
                     detail = f"transaction {spender.tx.tx_id} conflicts with the parent of {parent}"
-                    return _consumed(attempts, spender, "parent_conflict", detail, sight)
+                    shared = next(o for o in inputs if spender.tx.spends(o) is not None)
+                    return _consumed(
+                        attempts, spender, "parent_conflict", detail, sight,
+                        {"conflict": [parent, shared]},
+                    )  # fmt: skip
     return Observation(sight.height)
 
 
@@ -125,6 +129,7 @@ def _found(
         "time": spender.time_s,
         "outpoint": f"{tx.tx_id}:{index}",
         "value_sat": str(tx.outputs[index].value_sat),
+        "claim": _claimed(attempts, tx),
     }
     if task.direction == "forward":
         # The parents of an undo: should one of these be spent otherwise, the undo can not come.
@@ -146,7 +151,12 @@ def _found(
 
 
 def _consumed(
-    attempts: Sequence[Attempt], spender: Spender, reason: str, detail: str, sight: Sight
+    attempts: Sequence[Attempt],
+    spender: Spender,
+    reason: str,
+    detail: str,
+    sight: Sight,
+    more: Mapping[str, Any] | None = None,
 ) -> Observation:
     tx = spender.tx
     ours = next((a for a in attempts if a.tx_id == tx.tx_id), None)
@@ -154,6 +164,7 @@ def _consumed(
         "fee": "0" if ours is None else str(ours.fee["fee_sat"]),
         "time": spender.time_s,
         "detail": detail,
+        "claim": _claimed(attempts[-1:], tx),
         # What a new generation may spend, so that the former one can never come back beside it.
         "outpoints": [
             [f"{tx.tx_id}:{n}", str(output.value_sat), sight.own[output.script]]
@@ -167,9 +178,15 @@ def _consumed(
         height=spender.height,
         final=sight.final(spender.height),
         reason=reason,
-        facts=facts,
+        facts=facts | dict(more or {}),
     )
     return Observation(sight.height, consumed=consumed)
+
+
+def _claimed(attempts: Sequence[Attempt], tx: Tx) -> list[str]:
+    """Return what ``tx`` consumes of what the attempts claim: by this it is bound to the step."""
+    claims = {resource for attempt in attempts for resource, _ in attempt.claim}
+    return [item.outpoint for item in tx.inputs if item.outpoint in claims]
 
 
 def _fee_of_ours(task: Task, attempts: Sequence[Attempt], tx: Tx) -> int:

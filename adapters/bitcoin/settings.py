@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from adapters.base import PROOF
 from adapters.bitcoin.networks import NETWORKS, Network
 from adapters.tables import Table
 
@@ -69,6 +70,8 @@ class BitcoinSettings:
             the bottom.
         block_fast_ms, block_slow_ms: time between blocks, at best and at worst.
         signer: name of the signer that acts where a plan names none.
+        proof: whether evidence of effects is ``required`` before the decision, ``wanted`` or
+            ``none``.
         truc: payments to outsiders are version 3 (BIP-431), so that the payee can not make their
             replacement dear; off where a node's policy does not know it.
     """
@@ -83,6 +86,7 @@ class BitcoinSettings:
     poll_ms: int
     timeout_ms: int
     signer: str
+    proof: str
     truc: bool
     fee: FeeSettings
     coins: CoinSettings
@@ -116,6 +120,7 @@ class BitcoinSettings:
             poll_ms=table.integer("poll_ms", min(max(fast_ms // 10, 50), 5000), minimum=5),
             timeout_ms=table.integer("timeout_ms", 30_000, minimum=100, maximum=600_000),
             signer=table.text("signer"),
+            proof=table.choice("proof", "wanted", PROOF),
             truc=table.flag("truc", True),
             fee=_fee(table.table("fee")),
             coins=_coins(table.table("coins", {})),

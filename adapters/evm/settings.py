@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from adapters.base import PROOF
 from adapters.evm import contracts
 from adapters.json_text import parse_json
 from adapters.tables import Table, TableError
@@ -32,7 +33,6 @@ _HASH: Final = r"0x[0-9a-f]{64}"
 _ADDRESS: Final = r"0x[0-9a-fA-F]{40}"
 _GWEI: Final = re.compile(r"(0|[1-9][0-9]{0,9})(?:\.([0-9]{1,9}))?")
 _ABI_BYTES_MAX: Final = 4 << 20
-_PROOF: Final = ("required", "wanted", "none")
 #: Blocks that "safe" and "finalized" trail the head by, as a first guess for time estimates only.
 _TAG_DEPTH: Final = {"safe": 40, "finalized": 100}
 
@@ -136,7 +136,7 @@ class EvmSettings:
             contracts={
                 name: _contract(name, item) for name, item in table.tables("contracts").items()
             },
-            proof=_proof(table),
+            proof=table.choice("proof", "wanted", PROOF),
         )
         table.finish()
         return settings
@@ -230,13 +230,6 @@ def _gas(table: Table) -> dict[str, int]:
     for name in table.names():
         limits[name] = table.integer(name, minimum=21_000, maximum=1_000_000_000)
     return limits
-
-
-def _proof(table: Table) -> str:
-    proof = table.text("proof", "wanted")
-    if proof not in _PROOF:
-        raise table.error("proof", f"must be one of {', '.join(_PROOF)}")
-    return proof
 
 
 def _contract(name: str, table: Table) -> ContractSettings:

@@ -8,12 +8,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from adapters.base import Attempt
-from adapters.errors import Rejected
+from adapters.base import Attempt, Consumed, Found, Settled
+from adapters.errors import Rejected, Transient
 from proofs import canonical
+from proofs.errors import ProofUnavailable
 from tests.conformance.adapter_stages import (
     CONFIRMATIONS,
+    PREIMAGE,
     BitcoinGround,
+    Effort,
     EvmGround,
     Ground,
     SimGround,
@@ -70,6 +73,7 @@ def test_its_terms_are_json_and_say_what_a_saga_needs(play: Play) -> None:
         assert terms["finality_blocks"] == CONFIRMATIONS
         assert 0 < terms["block_time_ms"]["fast"] <= terms["block_time_ms"]["slow"]
         assert terms["genesis"]
+        assert terms["proof"] in {"required", "wanted", "none"}
 
     play(story)
 
@@ -481,6 +485,82 @@ def test_a_reorganisation_takes_an_effect_away_and_the_same_bytes_bring_it_back(
         await stage.mine(CONFIRMATIONS)
         again = await stage.found(effort)
         assert (again.tx_id, again.final) == (prepared.tx_id, True)
+
+    play(story)
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def outcome(seen: Found | Consumed) -> Settled:
+    """What the journal would say of a final outcome."""
+    assert seen.final
+    return Settled(
+        seen.tx_id, seen.block_hash, seen.height, isinstance(seen, Found), dict(seen.facts)
+    )
+
+
+async def evidence(stage: Stage, effort: Effort, settled: Settled) -> list[dict[str, Any]]:
+    """Prove an outcome; the proofs are forms in the one JSON that may be hashed."""
+    proofs = await stage.adapter.prove(effort.task, settled)
+    forms = [canonical.parse(proof.body) for proof in proofs]
+    assert [form["kind"] for form in forms] == [proof.kind for proof in proofs]
+    assert forms
+    return forms
+
+
+def test_an_effect_its_undo_and_its_burn_are_proven(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        effort = await stage.forward("transfer")
+        there = await stage.done(effort)
+        forward = await evidence(stage, effort, outcome(there))
+        assert forward == await evidence(stage, effort, outcome(there))
+
+        undo = stage.after(effort, there, "undo")
+        back = await evidence(stage, undo, outcome(await stage.done(undo)))
+        burnt = await stage.forward("transfer")
+        await stage.send(burnt)
+        await stage.send(burnt, "burn")
+        await stage.mine(CONFIRMATIONS)
+        burn = await evidence(stage, burnt, outcome(await stage.consumed(burnt)))
+        assert forward != back != burn
+
+    play(story)
+
+
+def test_no_secret_is_asked_for_to_prove_a_redemption(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        effort = await stage.forward("hold")
+        there = await stage.done(effort)
+        held = await evidence(stage, effort, outcome(there))
+        assert PREIMAGE.hex().encode() not in canonical.encode(held)
+        confirm, undo = (stage.after(effort, there, way) for way in ("confirm", "undo"))
+        await stage.ground.redeem(confirm.task, there)
+        await stage.mine(CONFIRMATIONS)
+        assert confirm.task.preimage is None
+        assert await evidence(stage, confirm, outcome(await stage.found(confirm)))
+        assert await evidence(stage, undo, outcome(await stage.consumed(undo)))
+
+    play(story)
+
+
+def test_what_is_not_in_the_chain_as_the_journal_names_it_is_never_proven(play: Play) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.mine(2)
+        effort = await stage.forward("transfer")
+        there = outcome(await stage.done(effort))
+        other = outcome(await stage.done(await stage.forward("transfer")))
+        for wrong in (
+            replace(there, tx_id=other.tx_id),
+            replace(there, block_hash=other.block_hash, height=other.height),
+            replace(there, height=there.height + 1),
+        ):
+            with pytest.raises((ProofUnavailable, Transient)):
+                await stage.adapter.prove(effort.task, wrong)
+        await stage.reorg(2 * CONFIRMATIONS)
+        await stage.mine()
+        with pytest.raises((ProofUnavailable, Transient)):
+            await stage.adapter.prove(effort.task, there)
 
     play(story)
 

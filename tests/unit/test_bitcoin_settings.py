@@ -43,6 +43,8 @@ def test_a_good_table_is_read_with_its_defaults() -> None:
     assert settings.auth == CookieFile(Path("/srv/bitcoin/.cookie"))
     assert settings.fee.fallback_sat_vb == 2
     assert settings.quorum == 1
+    assert settings.proof == "wanted"
+    assert [read(proof=word).proof for word in ("required", "none")] == ["required", "none"]
     assert read(auth="env:BTC_AUTH").auth == "user:secret"
     assert read(auth=None, rpc=["http://u:p@127.0.0.1:1"]).auth is None
 
@@ -71,6 +73,8 @@ def test_a_good_table_is_read_with_its_defaults() -> None:
         ({"fee": {}}, "'max_sat_vb' is missing"),
         ({"coins": {"max_inputs": 51}}, "from 1 to 50"),
         ({"genesis": "0x12"}, "does not have the form"),
+        ({"proof": "maybe"}, "must be one of required, wanted, none"),
+        ({"proof": True}, "must be a text"),
     ],
 )
 def test_a_wrong_table_is_refused_with_what_would_be_right(
