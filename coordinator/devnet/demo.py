@@ -1,8 +1,9 @@
 """``coordinator devnet demo``: the main job on real nodes, in one readable run.
 
 Three acts on a network of its own: success; a failure after the plan was accepted, rolled back in
-reverse order; a coordinator that is killed in the middle, and resumed. Every command is the one
-that a user would type, and the balances are read from the nodes.
+reverse order; a coordinator that is killed in the middle, and resumed. Then the rollback is made
+into files that a stranger can check. Every command is the one that a user would type, and the
+balances are read from the nodes.
 """
 
 import io
@@ -68,6 +69,7 @@ def run_demo(out: Output, folder: Path, *, fail: str, keep: bool) -> None:
         demo.succeed()
         demo.roll_back(fail)
         demo.survive()
+        demo.show_evidence()
         demo.conclude(time.monotonic() - started_s, keep=keep)
     finally:
         if not keep:
@@ -120,6 +122,18 @@ class Demo:
         self._show_change(before)
         self._out.data("Nothing was done twice: 100 ALZ, 0.015 BTC and 100 ALZ, each moved once.")
 
+    def show_evidence(self) -> None:
+        """Make the rollback into files, and check them as a stranger would."""
+        self._title("Evidence: the rollback in files that a stranger checks offline")
+        saga, bundle, trust = self._sagas[1], self._file("bundle.json"), self._file("trust.json")
+        self._out.data(self._word(["audit", "export", saga, "--out", bundle])[0])
+        self._word(["audit", "trust", bundle, "--out", trust])
+        said = self._word(["verify", bundle, "--trust", trust])
+        passed = sum(line.lstrip().startswith("✓") for line in said)
+        self._out.data(f"  {passed} checks passed of its order, its proofs and its signed log")
+        self._out.data(self._out.paint(said[-1], "good"))
+        self._word(["report", saga, "--format", "html", "--out", self._file("report.html")])
+
     def conclude(self, seconds: float, *, keep: bool) -> None:
         """Say where to look next."""
         committed, rolled_back, resumed = self._sagas
@@ -131,6 +145,8 @@ class Demo:
             (f"coordinator show {rolled_back}", "the rollback, step by step"),
             (f"coordinator audit show {resumed}", "every record of the killed and resumed saga"),
             (f"coordinator audit verify {committed}", "its hash chain, checked"),
+            (self._file("report.html"), "the rollback on one page, for a browser"),
+            (self._verify_line(), "its evidence, checked without any node"),
             ("coordinator journal check", "the whole journal, checked"),
             ("README.md", "guarantees, plans, operations"),
         ]
@@ -171,6 +187,26 @@ class Demo:
     @property
     def _globals(self) -> list[str]:
         return ["--config", str(self._devnet.config), "--quiet", "--no-input"]
+
+    def _file(self, name: str) -> str:
+        return str(_shown(self._devnet.folder / name))
+
+    def _verify_line(self) -> str:
+        return f"coordinator verify {self._file('bundle.json')} --trust {self._file('trust.json')}"
+
+    def _word(self, arguments: list[str]) -> list[str]:
+        """Make one call that reads or writes files, and return the lines that it printed.
+
+        Raises:
+            DemoFailed: it did not succeed.
+        """
+        self._command(*arguments)
+        said = io.StringIO()
+        with redirect_stdout(said):
+            code = call([*self._globals, *arguments])
+        if code != exits.DONE:
+            raise DemoFailed(f"{arguments[0]} ended with exit code {code}: {said.getvalue()}")
+        return said.getvalue().rstrip().splitlines() or [""]
 
     def _run(
         self,
