@@ -6,7 +6,7 @@ from coordinator.errors import PreflightError
 from coordinator.saga import SagaState, Step, operation_id, saga_id32
 from coordinator.tasks import attempts_of, forward_facts, since
 
-__all__ = ["require_effect_in"]
+__all__ = ["require_effect_in", "task_of"]
 
 
 async def require_effect_in(
@@ -33,10 +33,25 @@ async def require_effect_in(
 async def _observe(
     state: SagaState, step: Step, direction: Direction, adapter: Adapter
 ) -> Observation:
+    task = task_of(state, step, direction)
+    attempts = attempts_of(state.effort(step.id, direction))
+    try:
+        # Being asked for keys is what makes a follower look for them in the blocks it reads.
+        adapter.keys(task, attempts)
+        await adapter.cover(since(state, step.chain))
+        return await adapter.observe(task, attempts)
+    except AdapterError as error:
+        raise PreflightError(
+            f"{step.chain} can not be looked at: {error}. The verdict was not recorded and nothing "
+            "was sent."
+        ) from error
+
+
+def task_of(state: SagaState, step: Step, direction: Direction) -> Task:
+    """Return what a chain is asked about an effort by somebody who only looks: no secret in it."""
     effort = state.effort(step.id, direction)
-    attempts = attempts_of(effort)
     forward = state.effort(step.id, "forward")
-    task = Task(
+    return Task(
         saga=state.saga,
         step=step.id,
         direction=direction,
@@ -48,14 +63,5 @@ async def _observe(
         expiry=state.expiries.get(step.id),
         forward=forward_facts(forward),
         hashlock=forward.hashlock,
+        cap_pct=state.cap_pct(step.id),
     )
-    try:
-        # Being asked for keys is what makes a follower look for them in the blocks it reads.
-        adapter.keys(task, attempts)
-        await adapter.cover(since(state, step.chain))
-        return await adapter.observe(task, attempts)
-    except AdapterError as error:
-        raise PreflightError(
-            f"{step.chain} can not be looked at: {error}. The verdict was not recorded and nothing "
-            "was sent."
-        ) from error

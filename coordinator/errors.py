@@ -13,6 +13,7 @@ __all__ = [
     "Irreversible",
     "JournalBroken",
     "JournalError",
+    "JournalOld",
     "KeyTaken",
     "KeysError",
     "LockTaken",
@@ -72,6 +73,10 @@ class JournalError(CoordinatorError):
 
 class JournalBroken(JournalError):
     """Disk or database failed; this process writes and sends nothing new any more."""
+
+
+class JournalOld(JournalError):
+    """This is not the latest journal, or nobody can tell; only `recover` may go on from it."""
 
 
 class Fenced(JournalError):

@@ -141,16 +141,24 @@ class GapFiller:
         return claims.holes(resource, self._lines.heads[line])
 
     async def _fill(self, hole: _Hole, pause: _Pause) -> None:
-        chain, resource, value = hole
+        try:
+            await self.consume(*hole)
+        except (Transient, Rejected, Fenced) as error:
+            self._back_off(pause, error)  # looked at again
+
+    async def consume(self, chain: str, resource: str, value: int) -> None:
+        """Make a self-spend durable under one value, hole or not, and pursue it from here on;
+        nothing happens when somebody has claimed the value.
+
+        Raises:
+            Transient, Rejected, Fenced: it could not be; nothing became durable.
+        """
         scope = self._runner.claims[chain].scope()
         if not scope.take(resource, value):
             return
         try:
             prepared = await self._runner.adapters[chain].fill(resource, value)
-            await self._write(hole, prepared)
-        except (Transient, Rejected, Fenced) as error:
-            scope.drop()  # looked at again
-            self._back_off(pause, error)
+            await self._write((chain, resource, value), prepared)
         except ClaimTaken:
             scope.drop()
             self._runner.claims[chain].reload()

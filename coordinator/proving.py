@@ -16,6 +16,7 @@ from adapters.errors import Transient
 from coordinator.journal.base import Entry
 from coordinator.saga import Prove, SagaState
 from coordinator.saga.evidence import proved, required, unproved
+from coordinator.saga.table import ENDS
 from proofs.errors import ProofUnavailable
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ class Proving:
         entries: list[Entry] = []
         bodies: list[bytes] = []
         answers, live.proofs = live.proofs, {}
+        if state.state in ENDS:
+            return entries, bodies  # no record of evidence follows a saga's last
         for key, got in answers.items():
             effort, step = state.effort(*key), state.step(key[0])
             if effort.phase not in ("done", "not_done") or effort.proof == "proved":

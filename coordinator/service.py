@@ -20,6 +20,7 @@ from coordinator.errors import (
     PreflightError,
 )
 from coordinator.journal.base import Entry, Journal, Record, SagaRow
+from coordinator.recovery.halts import require_moving
 from coordinator.reserving import amounts_of, coins_of
 from coordinator.saga import IllegalRecord, SagaState, Step, apply, fold
 from coordinator.saga.table import ENDS
@@ -87,7 +88,8 @@ async def start(
     Raises:
         Conflict: the key names a saga of another plan.
         ReservationShort, LockTaken: what the plan sets aside is not free.
-        PreflightError: an account's balance can not be read, or coins for its payment are missing.
+        PreflightError: an account's balance can not be read, coins for its payment are missing, or
+            an account stands still since a recovery.
     """
     row = journal.saga_of_key(key)
     if row is not None:
@@ -108,6 +110,7 @@ async def start(
         "locks": sorted({lock_ for step in lock["steps"] for lock_ in step["locks"]}),
         "instance": instance,
     }
+    require_moving(journal, data["reservations"])
     try:
         records = await _begin(journal, adapters, data)
     except (KeyTaken, PreflightError):

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from proofs.errors import CanonicalError
 
-__all__ = ["INTEGER_LIMIT", "MAX_DEPTH", "digest", "encode", "parse"]
+__all__ = ["INTEGER_LIMIT", "MAX_DEPTH", "check_depth", "digest", "encode", "parse"]
 
 #: Integers at or beyond this magnitude lose precision in readers that use IEEE doubles (RFC 7493).
 INTEGER_LIMIT: Final = 2**53
@@ -57,7 +57,7 @@ def parse(raw: bytes, *, max_bytes: int = 1 << 20) -> Any:
     """
     if len(raw) > max_bytes:
         raise CanonicalError(f"{len(raw)} bytes, the limit is {max_bytes}")
-    _check_depth(raw)
+    check_depth(raw)
     try:
         value = json.loads(
             raw.decode("utf-8"),
@@ -127,8 +127,12 @@ def _shape(keys: tuple[Any, ...]) -> tuple[tuple[str, str], ...]:
     return shape
 
 
-def _check_depth(raw: bytes) -> None:
-    """Refuse deep nesting by counting brackets, before a recursive parser sees the text."""
+def check_depth(raw: bytes) -> None:
+    """Refuse deep nesting by counting brackets, before a recursive parser sees the text.
+
+    Raises:
+        CanonicalError: nested deeper than `MAX_DEPTH`.
+    """
     if raw.count(b"[") + raw.count(b"{") <= MAX_DEPTH:
         return
     depth = 0

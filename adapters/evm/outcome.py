@@ -51,13 +51,7 @@ def _operation(index: Index, effect: OperationEffect, final_height: int) -> Foun
     for operation in index.operations(effect.contract, effect.op_id):
         if effect.shown_by(operation):
             header = operation.header
-            facts = {
-                **_facts(operation.fee_wei, header),
-                "contract": operation.contract,
-                "group": operation.group,
-                "op_id": operation.op_id,
-                "params_hash": operation.params_hash,
-            }
+            facts = _facts(operation.fee_wei, header)
             final = header.height <= final_height
             return Found(operation.tx_id, header.hash, header.height, final, facts)
     return None
@@ -155,4 +149,4 @@ def _claims(attempts: Sequence[Attempt]) -> list[tuple[str, int]]:
 
 
 def _facts(fee_wei: int, header: Header) -> dict[str, Any]:
-    return {"fee": str(fee_wei), "time": header.time_s, "height": header.height}
+    return {"fee": str(fee_wei), "time": header.time_s}

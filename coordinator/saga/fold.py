@@ -287,6 +287,7 @@ def _unproved(state: SagaState, record: Record) -> None:
 def _evidenced(state: SagaState, record: Record) -> Effort:
     """Return a copy of the effort whose present outcome the record is about."""
     data = record.data
+    _must_live(state, record)
     effort = _effort(state, record, record.kind)
     if (data["tx"], data["block"], data["gen"]) != (effort.tx, effort.block, effort.generation):
         raise IllegalRecord(f"record {record.seq} is about another outcome than the present one")

@@ -21,8 +21,15 @@ def proven(saga: SagaView, evidence: Evidence) -> Iterator[str]:
     #: (step, direction) → its present outcome, and what is recorded of its evidence.
     outcomes: dict[tuple[str, str], Line] = {}
     said: dict[tuple[str, str], str] = {}
+    turn = _point_of_no_return(saga)
     for line in saga.lines:
         key = str(line.data.get("step")), str(line.data.get("dir"))
+        if line is turn:
+            for step in saga.plan["steps"]:
+                required = asked[step["chain"]] == "required"
+                exempt = step["class"] in ("pivot", "retriable")
+                if required and not exempt and said.get((step["id"], "forward")) != "proved":
+                    yield f"I12 {saga.id}: no way back without the required proof of {step['id']}"
         begins = line.kind == "intent" and line.data["purpose"] == "effect"
         if begins or line.kind in ("withdrawn", "orphaned"):
             outcomes.pop(key, None)
@@ -35,17 +42,22 @@ def proven(saga: SagaView, evidence: Evidence) -> Iterator[str]:
             said[key] = line.kind
             if line.kind == "proved":
                 yield from _shows(saga, line, evidence)
-        elif line.kind == "decided" and line.data["decision"] == "commit":
-            for step in saga.plan["steps"]:
-                required = asked[step["chain"]] == "required"
-                exempt = step["class"] in ("pivot", "retriable")
-                if required and not exempt and said.get((step["id"], "forward")) != "proved":
-                    yield f"I12 {saga.id}: committed without the required proof of {step['id']}"
         elif line.kind == "closed":
             for key, outcome in outcomes.items():
                 wanted = asked[chains[key[0]]] != "none" and outcome.data["tx"] is not None
                 if wanted and key not in said:
                     yield f"I12 {saga.id}: closed, and nothing is said of evidence of {key}"
+
+
+def _point_of_no_return(saga: SagaView) -> Line | None:
+    """The pivot's first intent, or without a pivot the decision to commit."""
+    pivots = {step["id"] for step in saga.plan["steps"] if step["class"] == "pivot"}
+    for line in saga.lines:
+        if line.kind == "intent" and line.data["step"] in pivots:
+            return line
+        if line.kind == "decided" and line.data["decision"] == "commit" and not pivots:
+            return line
+    return None
 
 
 def _belongs(saga: SagaView, line: Line, outcome: Line | None) -> Iterator[str]:

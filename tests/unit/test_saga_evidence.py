@@ -144,6 +144,13 @@ def test_an_unfinished_effect_can_not_be_proved() -> None:
         story.proved("a")
 
 
+def test_no_evidence_is_recorded_after_the_last_record() -> None:
+    story = two("wanted").executed("a", "b").decided("commit").unproved("a")
+    story.add("closed", state="committed", records=story.fold.seq + 1, fees={})
+    with pytest.raises(IllegalRecord, match="may not follow committed"):
+        story.proved("a")
+
+
 def test_a_proof_does_not_hide_that_a_saga_is_stuck() -> None:
     story = two("wanted").executed("a", "b").decided("rollback").intent("b", "undo")
     story.add("stuck", reason="r", code=None, question="q", verdicts=[], until_s=0, at_s=0)
