@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli import exits
+from coordinator.cli import audit_bundle, audit_fsck, audit_log, audit_trust, audit_watch, exits
+from coordinator.cli.log_head import head_line, head_view, key_history_of
 from coordinator.cli.options import options_of
 from coordinator.cli.text import moment
 from coordinator.saga import IllegalRecord, SagaState, fold
@@ -14,7 +15,11 @@ from coordinator.views import events_view, timeline
 if TYPE_CHECKING:
     from coordinator.journal.base import Record
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Read and verify the audit log.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Read and verify the audit log; export evidence from it.",
+)
 
 
 @app.command()
@@ -42,14 +47,17 @@ def verify(
     context: typer.Context,
     saga: Annotated[str | None, typer.Argument(help="Only this saga.")] = None,
 ) -> None:
-    """Verify hashes, links, stored bytes, second place, and every saga's order; exit 40 if not."""
+    """Verify hashes, links, stored bytes, the log's tree and signed heads, second place, and every
+    saga's order; exit 40 if not.
+    """
     from coordinator.journal.verify import check
 
     options = options_of(context)
     reader = options.read_journal()
     config = options.load()
     witness = config.witness_path if config.witness_path.exists() else None
-    troubles = [finding.text for finding in check(reader, witness)]
+    history = key_history_of(config, reader)
+    troubles = [finding.text for finding in check(reader, witness, history)]
     streams = reader.streams() if saga is None else [f"saga:{find_saga(reader, saga)}"]
     counted = 0
     for stream in streams if not troubles else ():
@@ -65,6 +73,7 @@ def verify(
         "records": counted,
         "head": None if head is None else {"position": head.position, "hash": head.hash},
         "second_place": "compared" if witness else "not there",
+        "log": (log := head_view(reader, history)),
         "troubles": troubles,
     }
     options.out.document(result)
@@ -74,8 +83,18 @@ def verify(
     where = "empty" if head is None else f"position {head.position} hash {head.hash}"
     options.out.data(
         f"✓ {counted} records of {len(streams)} sagas: hashes, links, stored bytes, order of "
-        f"undos\n✓ second place {result['second_place']}\n  head {where}"
+        f"undos\n✓ second place {result['second_place']}\n{head_line(log)}\n  head {where}"
     )
+
+
+app.command("export")(audit_bundle.export)
+app.command("sign")(audit_bundle.sign)
+app.command("trust")(audit_trust.trust)
+app.command("prove")(audit_log.prove)
+app.command("range")(audit_log.range_)
+app.command("fsck")(audit_fsck.fsck)
+app.command("watch")(audit_watch.watch)
+app.command("rotate")(audit_log.rotate)
 
 
 def _saga_troubles(records: "list[Record]") -> list[str]:

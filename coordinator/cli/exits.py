@@ -18,6 +18,7 @@ __all__ = [
     "ROLLED_BACK",
     "STUCK",
     "UNAPPROVED",
+    "UNDECIDED",
     "UNVERIFIED",
     "USAGE",
     "of_saga",
@@ -36,6 +37,7 @@ STUCK: Final = 20
 ELAPSED: Final = 21
 DISK: Final = 30
 UNVERIFIED: Final = 40
+UNDECIDED: Final = 41
 DETACHED: Final = 130
 
 #: A saga that a person closed did not end as planned: whoever runs the script must look.

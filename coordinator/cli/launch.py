@@ -1,7 +1,6 @@
 """Driving from the command line: signals, progress, alarms, and how a call says goodbye."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,9 +8,10 @@ from signal import SIGINT, SIGTERM, Signals
 from typing import Any, Final
 
 from adapters.base import Adapter
-from coordinator.alarm import Alarm, Notice, split_command
+from coordinator.alarm import Alarm, Notice
 from coordinator.app import LazySecrets, open_driver
 from coordinator.cli import exits
+from coordinator.cli.arguments import parse_command
 from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options
 from coordinator.cli.progress import Progress
@@ -118,17 +118,7 @@ def parse_on_stuck(text: str | None) -> list[str] | None:
     Raises:
         WrongUsage: there is no such program, or its quotes are wrong.
     """
-    if text is None:
-        return None
-    try:
-        words = split_command(text)
-    except ValueError as error:
-        raise WrongUsage(f"--on-stuck {text!r}: {error}. Nothing was sent.") from None
-    if shutil.which(words[0]) is None:
-        raise WrongUsage(
-            f"--on-stuck {words[0]!r} is no program that can be run here. Nothing was sent."
-        )
-    return words
+    return parse_command("--on-stuck", text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ class Name(StrEnum):
     LOCK = "lock"
     CHAINS = "chains"
     VIEW = "view"
+    AUDIT = "audit"
 
 
 @app.command()
@@ -27,6 +28,7 @@ def schema(
     name: Annotated[Name | None, typer.Argument(help="Which; default: all by name.")] = None,
 ) -> None:
     """Print the JSON Schema of plan files, lock files, chains.toml, or the JSON that is printed."""
+    from coordinator.audit_schema import AUDIT_SCHEMA
     from coordinator.plan import schemas
     from coordinator.views_schema import VIEW_SCHEMA
 
@@ -36,6 +38,7 @@ def schema(
         Name.LOCK: known["lock"],
         Name.CHAINS: known["config"],
         Name.VIEW: VIEW_SCHEMA,
+        Name.AUDIT: AUDIT_SCHEMA,
     }
     quiet = options_of(context).quiet
     out = Output(as_json=True, quiet=quiet)

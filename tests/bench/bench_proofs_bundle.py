@@ -22,7 +22,7 @@ _LOG_SIZE: Final = 1_000_000
 
 
 def bundle(options: Options) -> list[Figure]:
-    """A rollback with five outcomes: two done, one failed, two undone; blocks of one transaction."""
+    """A rollback of five outcomes: two done, one failed, two undone; blocks of one transaction."""
     story = rolled_back()
     raw, known = story.bundle(), json.dumps(story.trust()).encode()
     trust = read_trust(known)

@@ -304,11 +304,18 @@ def test_a_head_that_another_key_signed_alarms(scene: EvidenceScene) -> None:
     scene.config.write_text(text.replace('key = "log"', 'key = "buyer"'))
     scene.tell(Tale("01DDDDDDDDDDDDDDDDDDDDDDDD", key="d").committed())
     scene.sign()
+    assert kinds(watch(scene, code=40)) == ["signature"]
+    published_path(scene.witness).unlink()
 
     assert kinds(watch(scene, code=40)) == ["signature"]
 
 
-def test_an_edited_record_under_a_signed_head_alarms(scene: EvidenceScene) -> None:
+@pytest.mark.parametrize("published", [True, False])
+def test_an_edited_record_under_a_signed_head_alarms(
+    scene: EvidenceScene, *, published: bool
+) -> None:
+    if not published:
+        published_path(scene.witness).unlink()
     sql(scene, "UPDATE records SET body = CAST(replace(CAST(body AS TEXT), '\"fee\":\"21000\"', "
                "'\"fee\":\"99999\"') AS BLOB)")  # fmt: skip
 
@@ -319,7 +326,7 @@ def test_silence_beyond_two_heartbeats_alarms_and_a_new_head_ends_it(
     scene: EvidenceScene,
 ) -> None:
     scene.tell(Tale("01DDDDDDDDDDDDDDDDDDDDDDDD", key="d").committed())
-    scene.sign(at_ms=time.time_ns() // 1_000_000 - 121_000)
+    scene.sign(at_ms=time.time_ns() // 1_000_000 - 2 * 86_400_000 - 2_000)
 
     assert kinds(watch(scene, code=40)) == ["stall"]
     scene.sign()

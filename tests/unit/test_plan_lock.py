@@ -327,3 +327,19 @@ def test_reservations_add_up_by_chain_account_and_asset() -> None:
         ("west", "ours", "BTC"): 1000,
         ("west", "ours", "GAS"): 36,
     }
+
+
+def test_participants_are_in_the_lock_and_its_digest_only_where_a_plan_names_some() -> None:
+    chains = Chains()
+    plain = chains.resolve(*REFERENCE)
+    document = {"version": 1, "name": "plan", "deadline_s": 40, "step": list(REFERENCE)}
+    address = "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"
+    named = parse_plan(document | {"participants": {"seller": address}})
+    lock = asyncio.run(resolve_plan(named, chains.adapters, chains.config))
+
+    assert "participants" not in plain.data
+    assert lock.data["participants"] == {"seller": address[2:]}
+    assert {**lock.data, "participants": None} == {**plain.data, "participants": None}
+    assert lock.digest != plain.digest
+    with pytest.raises(PlanRefused, match="has the address of 'buyer'"):
+        lock_of({**plain.data, "participants": dict.fromkeys(("buyer", "seller"), "ab" * 20)})

@@ -299,3 +299,22 @@ def test_a_plan_with_any_byte_changed_is_a_plan_or_refused(data: st.DataObject) 
 def test_our_reader_accepts_what_the_standard_one_does_for_plain_documents() -> None:
     text = 'a = 1\nb = "x"\n[c]\nd = [1, "y", true]\n'
     assert parse_toml(text.encode()) == tomllib.loads(text)
+
+
+SELLER = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+
+
+@pytest.mark.parametrize("text", [SELLER, SELLER.lower(), f"0x{SELLER[2:].upper()}", "@who"])
+def test_a_participant_is_an_address_in_any_honest_writing(text: str) -> None:
+    who = {"who": {"type": "evm_address", "value": SELLER}} if text == "@who" else {}
+    document = GOOD | {"participants": {"seller": text}, "input": GOOD["input"] | who}
+
+    assert parse_plan(document).participants == {"seller": SELLER[2:].lower()}
+
+
+def test_more_participants_than_can_be_named_are_refused_and_counted() -> None:
+    many = {f"role{n}": f"0x{n:040x}" for n in range(1, 18)}
+
+    with pytest.raises(PlanRefused, match="has 17 roles, the limit is 16"):
+        parse_plan(GOOD | {"participants": many})
+    assert parse_plan(GOOD).participants == {}

@@ -1,0 +1,47 @@
+// Many cases in one process, for tests: a line of JSON in, a line of JSON out.
+import { createInterface } from "node:readline";
+import { Refused } from "./errors.mjs";
+import { fromBase64, fromHex, toHex, utf8 } from "./bytes.mjs";
+import { verifySpv } from "./bitcoin.mjs";
+import { verifyCheckpoint } from "./checkpoint.mjs";
+import { readHeader } from "./evm.mjs";
+import { verifyConsistency } from "./log.mjs";
+import { lookUp } from "./trie.mjs";
+import { judged } from "./verify.mjs";
+
+const bytes = (hex) => fromHex(hex, "case");
+
+const CASES = {
+  bundle: ({ bundle, trust }) => judged(fromBase64(bundle, "case"), trust === null ? null : utf8(trust)),
+  spv: ({ proof, policy }) => {
+    const facts = verifySpv(proof, { ...policy, minWork: BigInt(policy.min_work) });
+    return { txid: facts.txid, block: facts.block, height: facts.height, confirmations: facts.confirmations, pinned: facts.pinned };
+  },
+  checkpoint: ({ note, rotations, origin, address }) => {
+    const { size, root } = verifyCheckpoint(note, rotations, origin, address);
+    return { size, root };
+  },
+  consistency: ({ first, second, roots, path }) => verifyConsistency(first, second, ...roots.map(bytes), path.map(bytes)) ?? {},
+  path: ({ root, key, nodes }) => {
+    const value = lookUp(bytes(root), bytes(key), nodes.map(bytes));
+    return { value: value === null ? null : toHex(value) };
+  },
+  header: ({ rlp }) => {
+    const { block, height } = readHeader(rlp);
+    return { block, height };
+  },
+};
+
+function answer(line) {
+  const { kind, ...rest } = JSON.parse(line);
+  try {
+    return CASES[kind](rest);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return { refused: error.check };
+  }
+}
+
+for await (const line of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
+  process.stdout.write(`${JSON.stringify(answer(line))}\n`);
+}
