@@ -146,7 +146,8 @@ SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s
        CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver
 FROM sagas s JOIN records r ON r.stream = 'saga:' || s.saga
     AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = 'saga:' || s.saga)
-WHERE s.state IN ('running', 'confirming', 'undoing')
+-- In the words of the index, else SQLite would not use it.
+WHERE s.state = 'running' OR s.state = 'confirming' OR s.state = 'undoing'
 ORDER BY s.started_ms, s.saga;
 
 -- name: saga_with_key
