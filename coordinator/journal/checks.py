@@ -64,8 +64,8 @@ class Checks:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._sums: dict[tuple[str, str, str], int] | None = None
-        #: saga → what it brought into accounts of ours; these are in the sums too.
-        self._brought: dict[str, list[tuple[tuple[str, str, str], int]]] = {}
+        #: saga → its part of the sums: what it set aside and what it brought into accounts of ours.
+        self._set_by: dict[str, list[tuple[tuple[str, str, str], int]]] = {}
         #: (chain, account) → the highest nonce that is claimed, -1 for none; what lies above it is
         #: free without asking.
         self._tops: dict[tuple[str, str], int] = {}
@@ -75,24 +75,25 @@ class Checks:
         self._sums = None
         self._tops.clear()
 
-    def count(self, name: str, values: Sequence[Any]) -> None:
+    def count(self, name: str, values: Any) -> None:
         """Keep what is remembered in step with a change that is about to be written."""
         if name == "claim_insert":
-            chain, account, value, *_ = values
-            if value > self._tops.get((chain, account), value):
-                self._tops[chain, account] = value
+            where, value = values[:2], values[2]
+            if value > self._tops.get(where, value):
+                self._tops[where] = value
         elif self._sums is None:
             return
         elif name == "reservation_insert":
-            _saga, chain, account, asset, amount = values
-            _add(self._sums, (chain, account, asset), int(amount))
+            self._set_aside(self._sums, values[0], values[1:4], int(values[4]))
         elif name == "brought_insert":
-            self._bring(self._sums, *values)
+            self._set_aside(self._sums, values[1], *brought(values[0]))
         elif name == "reservations_delete":
-            for chain, account, asset, amount in self._run(QUERIES["reservations_of_saga"], values):
-                _add(self._sums, (chain, account, asset), -int(amount))
-            for where, brought_in in self._brought.pop(str(values[0]), ()):
-                _add(self._sums, where, -brought_in)
+            for where, amount in self._set_by.pop(values[0], ()):
+                rest = self._sums[where] - amount
+                if rest:
+                    self._sums[where] = rest
+                else:
+                    del self._sums[where]  # a sum of zero takes no room
 
     def check(self, request: Request) -> Fresh:
         """Check every entry; return what is to be stored beside the records.
@@ -257,19 +258,26 @@ class Checks:
             named[digest] = body
 
     def _reservation_sums(self) -> dict[tuple[str, str, str], int]:
-        if self._sums is None:
-            self._sums = {}
-            for *where, amount in self._run(QUERIES["reservations_all"]):
-                _add(self._sums, (where[0], where[1], where[2]), int(amount))
-            self._brought = {}
+        sums = self._sums
+        if sums is None:
+            sums = self._sums = {}
+            self._set_by = {}
+            for saga, chain, account, asset, amount in self._run(QUERIES["reservations_all"]):
+                self._set_aside(sums, saga, (chain, account, asset), int(amount))
             for resource, saga in self._run(QUERIES["locks_between"], ("brought:", "brought;")):
-                self._bring(self._sums, resource, saga)
-        return self._sums
+                self._set_aside(sums, saga, *brought(resource))
+        return sums
 
-    def _bring(self, sums: dict[tuple[str, str, str], int], resource: Any, saga: Any) -> None:
-        where, amount = brought(resource)
-        self._brought.setdefault(saga, []).append((where, amount))
-        _add(sums, where, amount)
+    def _set_aside(
+        self,
+        sums: dict[tuple[str, str, str], int],
+        saga: str,
+        where: tuple[str, str, str],
+        amount: int,
+    ) -> None:
+        if amount:
+            sums[where] = sums.get(where, 0) + amount
+            self._set_by.setdefault(saga, []).append((where, amount))
 
 
 def _by_hash(evidence: Sequence[bytes]) -> dict[str, bytes]:
@@ -279,12 +287,3 @@ def _by_hash(evidence: Sequence[bytes]) -> dict[str, bytes]:
                 f"a proof has {len(body)} bytes, the limit is {MAX_EVIDENCE}; nothing was written"
             )
     return {hashlib.sha256(body).hexdigest(): bytes(body) for body in evidence}
-
-
-def _add(sums: dict[tuple[str, str, str], int], where: tuple[str, str, str], amount: int) -> None:
-    """Add to a sum; a sum of zero takes no room."""
-    total = sums.get(where, 0) + amount
-    if total:
-        sums[where] = total
-    else:
-        sums.pop(where, None)

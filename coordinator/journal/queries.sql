@@ -67,14 +67,11 @@ WHERE chain = ? ORDER BY resource, value;
 -- name: reservation_insert
 INSERT INTO reservations (saga, chain, account, asset, amount) VALUES (?, ?, ?, ?, ?);
 
--- name: reservations_of_saga
-SELECT chain, account, asset, amount FROM reservations WHERE saga = ?;
-
 -- name: reservations_delete
 DELETE FROM reservations WHERE saga = ?;
 
 -- name: reservations_all
-SELECT chain, account, asset, amount FROM reservations;
+SELECT saga, chain, account, asset, amount FROM reservations;
 
 -- name: reservations_of_chain
 SELECT saga, chain, account, asset, amount FROM reservations
