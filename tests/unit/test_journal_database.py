@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from coordinator.journal.base import Entry
 from coordinator.journal.database import APPLICATION_ID, SCHEMA_VERSION, migrate
 from coordinator.journal.reading import open_readonly
 from coordinator.journal.sqlite import SqliteJournal
+from coordinator.journal.statements import QUERIES, SCHEMA
 from coordinator.journal.verify import check
 from tests.conformance.journal_records import plain, started, stream
 from tests.unit.journal_scene import Scene, journal_records
@@ -333,3 +335,20 @@ def test_processes_that_make_the_same_journal_at_once_end_up_with_one(tmp_path: 
     assert [child.returncode for child in children] == [0] * 4
     assert [path.name for path in places[0].parent.iterdir()] == ["journal.db"]
     assert [path.name for path in places[1].parent.iterdir()] == ["witness"]
+
+
+def _explained(explain: str, name: str) -> str:
+    """Return how SQLite carries out a statement of the journal, on an empty one."""
+    database = apsw.Connection(":memory:")
+    database.execute(SCHEMA)
+    statement = re.sub(r"\?\d?", "NULL", QUERIES[name])
+    return repr(database.execute(f"{explain} {statement}").fetchall())
+
+
+def test_the_list_of_open_sagas_reads_no_closed_one() -> None:
+    assert "open_sagas" in _explained("EXPLAIN QUERY PLAN", "sagas_open")
+
+
+@pytest.mark.parametrize("name", ["saga_insert", "saga_decided", "saga_closed"])
+def test_no_statement_of_every_saga_builds_a_table_of_its_own(name: str) -> None:
+    assert "OpenEphemeral" not in _explained("EXPLAIN", name)
