@@ -16,9 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from coincurve import PublicKey
-
 from proofs.canonical import INTEGER_LIMIT
+from proofs.ecdsa import HALF_ORDER, signer_of
 from proofs.errors import Refused
 from proofs.keccak import keccak256
 
@@ -49,7 +48,6 @@ _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 _EXTENSION: Final = re.compile(r"[ -~]{1,256}")
 _NAME: Final = re.compile(r"[^\s+]{1,256}")
 _DASH: Final = "\N{EM DASH} "
-_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,14 +218,12 @@ def recover(digest: bytes, signature: bytes) -> bytes:
     """
     if len(signature) != 65 or signature[64] not in {27, 28}:
         raise Refused("note-signature", "not 65 bytes r, s, v with v 27 or 28")
-    if int.from_bytes(signature[32:64], "big") > _ORDER // 2:
+    if int.from_bytes(signature[32:64], "big") > HALF_ORDER:
         raise Refused("note-high-s", "the higher s of two equivalent signatures")
     try:
-        compact = signature[:64] + bytes([signature[64] - 27])
-        key = PublicKey.from_signature_and_message(compact, digest, hasher=None)
+        return signer_of(digest, signature[:64], signature[64] - 27)
     except ValueError:
         raise Refused("note-signature", "no key could have made it") from None
-    return keccak256(key.format(compressed=False)[1:])[12:]
 
 
 def _signature(line: str) -> Signature:

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import coincurve
-
 from proofs import rlp
+from proofs.ecdsa import HALF_ORDER, signer_of
 from proofs.errors import ProofUnavailable, Refused
 from proofs.evm_form import node_data, node_quantity, reading
 from proofs.keccak import keccak256
@@ -20,8 +19,6 @@ __all__ = ["CHECK", "Transaction", "encode_transaction", "read_transaction"]
 #: Name of the check that refuses bytes which are no transaction that we know.
 CHECK: Final = "evm-transaction"
 _SIGNATURE: Final = "evm-signature"
-#: A larger s of the same signature is refused since Homestead (EIP-2).
-_HALF_ORDER: Final = 0x7FFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFF_5D576E73_57A4501D_DFE92F46_681B20A0
 
 _ONE_PRICE: Final = ("chainId", "nonce", "gasPrice", "gas")
 _TWO_PRICES: Final = ("chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas")
@@ -137,14 +134,12 @@ def _signer(kind: int, items: Sequence[rlp.Item]) -> tuple[int | None, int]:
 
 def _recover(digest: bytes, parity: int, items: Sequence[rlp.Item]) -> bytes:
     r, s = rlp.number_of(items[-2]), rlp.number_of(items[-1])
-    if s > _HALF_ORDER:
+    if s > HALF_ORDER:
         raise Refused(_SIGNATURE, "the larger of two forms of one signature")
-    signature = r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes((parity,))
     try:
-        key = coincurve.PublicKey.from_signature_and_message(signature, digest, hasher=None)
-    except Exception:  # noqa: BLE001 - the binding raises Exception itself
+        return signer_of(digest, r.to_bytes(32, "big") + s.to_bytes(32, "big"), parity)
+    except ValueError:
         raise Refused(_SIGNATURE, "a signature that no key makes") from None
-    return keccak256(key.format(compressed=False)[1:])[12:]
 
 
 def _check_lists(kind: int, items: Sequence[rlp.Item]) -> None:

@@ -149,11 +149,8 @@ function placeOf(headers, policy) {
   need(known.length > 0, "anchor-missing", "no header is of a block that the verifier knows");
   const first = known[0][1] - known[0][0];
   need(first >= 0 && known.every(([at, height]) => height - at === first), "anchor-height", "known blocks contradict each other");
-  for (const [name, height] of Object.entries(policy.anchors)) {
-    const there = headers[height - first];
-    need(there === undefined || there.name === name, "anchor-height", "another block is known at a height");
-  }
-  return { first, last: known.at(-1)[0], anchors: known };
+  const [last, , anchor] = known.at(-1);
+  return { first, last, anchor };
 }
 
 function checkRun(form, policy, network) {
@@ -170,8 +167,10 @@ function checkRun(form, policy, network) {
   for (let at = 1; at < headers.length; at += 1) checkChange(headers[at - 1], headers[at], place.first + at, network);
   const work = confirming.reduce((sum, header) => sum + 2n ** 256n / (header.target + 1n), 0n);
   need(work >= policy.minWork, "min-work", "less work than the policy wants");
-  const pinned = place.last >= form.at;
-  return { header: headers[form.at], height: place.first + form.at, confirmations: confirming.length, pinned, place };
+  return {
+    header: headers[form.at], height: place.first + form.at, confirmations: confirming.length, work,
+    pinned: place.last >= form.at, anchor: place.anchor, first: place.first, names: headers.map((header) => header.name),
+  };
 }
 
 // ------------------------------------------------------------ trees
@@ -234,6 +233,7 @@ function branchOf(value) {
 
 function readForm(form) {
   exactly(form, ["kind", "chain", "tx", "index", "branch", "coinbase", "coinbase_branch", "witness_branch", "headers", "at"], FORM);
+  need(form.kind === "btc.spv/v1", FORM, "another kind");
   need(isWhole(form.index) && isWhole(form.at) && Array.isArray(form.headers), FORM, "members of another type");
   const branches = [branchOf(form.branch), branchOf(form.coinbase_branch)];
   need(branches[0].length === branches[1].length, "coinbase-depth", "branches of unequal length");
@@ -262,7 +262,7 @@ export function verifySpv(form, policy) {
   checkWitnesses(form, tx, coinbase);
   return {
     tx, txid: reversed(toHex(tx.txid)), block: run.header.name, height: run.height, time_s: run.header.time,
-    confirmations: run.confirmations, pinned: run.pinned, place: run.place, witnesses: form.witness_branch !== null,
+    confirmations: run.confirmations, work: run.work, pinned: run.pinned, anchor: run.anchor, run: run.names.map((name, at) => [name, run.first + at]), witnesses: form.witness_branch !== null,
     spends: tx.inputs.map((input) => `${reversed(input.txid)}:${input.n}`), chain: form.chain,
   };
 }

@@ -1,12 +1,13 @@
 // Many cases in one process, for tests: a line of JSON in, a line of JSON out.
 import { createInterface } from "node:readline";
-import { Refused } from "./errors.mjs";
 import { fromBase64, fromHex, toHex, utf8 } from "./bytes.mjs";
 import { verifySpv } from "./bitcoin.mjs";
 import { verifyCheckpoint } from "./checkpoint.mjs";
 import { readHeader } from "./evm.mjs";
 import { verifyConsistency } from "./log.mjs";
 import { lookUp } from "./trie.mjs";
+import { checkBitcoinStep } from "./step_bitcoin.mjs";
+import { checkEvmStep } from "./step_evm.mjs";
 import { judged } from "./verify.mjs";
 
 const bytes = (hex) => fromHex(hex, "case");
@@ -26,6 +27,15 @@ const CASES = {
     const value = lookUp(bytes(root), bytes(key), nodes.map(bytes));
     return { value: value === null ? null : toHex(value) };
   },
+  evm_step: ({ step, chain, dir, record, proofs, context }) => {
+    const shown = checkEvmStep(step, chain, dir, record, proofs, context);
+    return { blocks: shown.blocks.map((ref) => ref.block) };
+  },
+  bitcoin_step: ({ step, terms, chain, dir, record, proofs, context, policy }) => {
+    const [known, claims] = [{ ...policy, minWork: BigInt(policy.min_work) }, new Set(context.claims)];
+    const shown = checkBitcoinStep(step, terms, chain, dir, record, proofs, { ...context, claims }, known);
+    return { blocks: [shown.block] };
+  },
   header: ({ rlp }) => {
     const { block, height } = readHeader(rlp);
     return { block, height };
@@ -37,8 +47,7 @@ function answer(line) {
   try {
     return CASES[kind](rest);
   } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    return { refused: error.check };
+    return { refused: error.check ?? error.constructor.name };
   }
 }
 

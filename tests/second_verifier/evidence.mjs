@@ -2,7 +2,7 @@
 import { Refused, Unverified } from "./errors.mjs";
 import { chainName } from "./payload.mjs";
 import { checkEvmStep, opIdOf } from "./step_evm.mjs";
-import { checkBitcoinStep } from "./step_bitcoin.mjs";
+import { checkBitcoinStep, contextOf } from "./step_bitcoin.mjs";
 
 /** Collects checks; a block that carries several outcomes is told once. */
 class Found {
@@ -60,19 +60,29 @@ function onEvm(found, course, { step, dir, effort }, proofs, chain, trust) {
   }
 }
 
-/** Every header of the run whose height the trust file knows must be the one that it knows. */
+/** What carries the block; no header of the run may be another block than one that is believed there. */
 function carriedRun(trust, spv) {
-  trust.believes(spv.block, spv.height);
-  const [at, , anchor] = spv.place.anchors.at(-1);
-  const by = trust.carrier(anchor);
-  if (anchor === spv.block) return by;
-  return `${by}: ${spv.pinned ? "it comes before" : "work after"} ${anchor} at ${spv.place.first + at}`;
+  for (const [name, height] of spv.run) trust.believes(name, height);
+  const by = trust.carrier(spv.anchor);
+  if (spv.anchor === spv.block) return by;
+  return `${by}: ${spv.pinned ? "it comes before" : `work ${spv.work} after`} ${spv.anchor}`;
+}
+
+/** A run without a block that the verifier knows is not wrong; nothing speaks for it. */
+function uncovered(check) {
+  try {
+    return check();
+  } catch (error) {
+    if (error.check === "anchor-missing") throw new Unverified(error.message);
+    throw error;
+  }
 }
 
 function onBitcoin(found, course, records, { step, dir, effort }, proofs, chain, trust) {
   if (!trust?.policy) throw new Unverified("the trust file knows no block of the chain");
   const terms = course.plan.chains[step.chain];
-  const spv = checkBitcoinStep(step, terms, chain, dir, effort.evidence, proofs, records, trust.policy);
+  const context = contextOf(records, effort.evidence);
+  const spv = uncovered(() => checkBitcoinStep(step, terms, chain, dir, effort.evidence, proofs, context, trust.policy));
   accepted(found.report, `${step.id}/${dir}`, proofs, trust);
   found.header(chain, spv, () => carriedRun(trust, spv));
 }

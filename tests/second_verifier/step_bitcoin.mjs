@@ -11,6 +11,7 @@ const DIRECTIONS = {
   hold: ["forward", "confirm", "undo"],
 };
 const OUTPOINT = /^[0-9a-f]{64}:(?:0|[1-9][0-9]{0,9})$/;
+const MOST_CLAIMED = 1000;
 const MAX_MONEY = 2_100_000_000_000_000n;
 
 function amountOf(text) {
@@ -47,7 +48,8 @@ function hashlockOf(records, step) {
   return [...locks][0];
 }
 
-function contextOf(records, record) {
+/** What other records of the saga say of the outcome that a record proves. */
+export function contextOf(records, record) {
   const { step, dir } = record;
   const at = outcomeAt(records, record);
   const before = records.slice(0, at);
@@ -102,6 +104,9 @@ function effectIn(asked, outputs) {
   return outputs.filter(fits).length >= asked.parts ? outputs.findIndex(fits) : -1;
 }
 
+/** Truth as Script has it: zero and negative zero are false. */
+const isTrue = (item) => item.some((byte, at) => byte !== 0 && !(at === item.length - 1 && byte === 0x80));
+
 /** By which branch an input spends the hold. */
 function pathOf(asked, spv, input) {
   const { hold } = asked;
@@ -109,12 +114,12 @@ function pathOf(asked, spv, input) {
   const items = input.witness;
   need(toHex(items.at(-1) ?? new Uint8Array(0)) === hold.script, "step-path", "another script");
   if (items.length === 4) {
-    need(items[2].some((byte) => byte !== 0), "step-path", "its third item is false");
+    need(isTrue(items[2]), "step-path", "its third item is false");
     const fits = items[1].length === 32 && toHex(sha256(items[1])) === hold.hashlock;
     need(fits, "step-path", "a value that is not the preimage");
     return "redeem";
   }
-  need(items.length === 3 && items[1].every((byte) => byte === 0), "step-path", "no branch of the hold");
+  need(items.length === 3 && !isTrue(items[1]), "step-path", "no branch of the hold");
   const { locktime } = spv.tx;
   need(locktime >= hold.expiry && locktime <= 499_999_999 && input.sequence !== 0xffff_ffff, "step-path", "before the expiry");
   need(spv.height > hold.expiry, "step-expiry", "refunded before it could be");
@@ -153,7 +158,7 @@ function done(asked, spv) {
 function conflict(asked, spv) {
   noWitnesses(spv);
   const beside = ([claimed, inputs]) => asked.claims.has(claimed) && !claimed.startsWith(`${spv.txid}:`) &&
-    Array.isArray(inputs) && inputs.some((one) => spv.spends.includes(outpoint(one)));
+    inputs.some((one) => spv.spends.includes(one));
   need(Object.entries(asked.parents).some(beside), "step-claim", "it touches nothing that the step claimed");
 }
 
@@ -197,6 +202,17 @@ function checkFacts(facts, spv, output, asked, network) {
 
 // ------------------------------------------------------------ together
 
+/** Bounds on what records may claim, and the form of what they say of parents. */
+function checkContext({ facts, parents, claims }) {
+  need(isObject(facts) && isObject(parents), FORM, "facts");
+  need(Math.max(claims.size, Object.keys(parents).length) <= MOST_CLAIMED, FORM, "too many outpoints");
+  for (const [claimed, inputs] of Object.entries(parents)) {
+    need(Array.isArray(inputs) && inputs.length <= MOST_CLAIMED, FORM, "the inputs of a parent");
+    [claimed, ...inputs].forEach(outpoint);
+  }
+  claims.forEach(outpoint);
+}
+
 function askedOf(step, chain, dir, record, context) {
   const action = readAction(step, chain);
   need(DIRECTIONS[action.kind].includes(dir), "step-direction", "the action does not act there");
@@ -212,11 +228,13 @@ function askedOf(step, chain, dir, record, context) {
 }
 
 /** Check that a proof shows the outcome of a step that a record tells. */
-export function checkBitcoinStep(step, terms, chain, dir, record, proofs, records, policy) {
+export function checkBitcoinStep(step, terms, chain, dir, record, proofs, context, policy) {
   need(proofs.length === 1 && proofs[0].kind === "btc.spv/v1", "step-kinds", "not one proof of its kind");
   need(chain === policy.chain, "step-chain", "another chain than the policy's");
-  const context = contextOf(records, record);
-  need(isObject(context.facts) && isObject(context.parents), FORM, "facts");
+  need(record.step === step.id && record.dir === dir, FORM, "a record of another step");
+  need(isWhole(record.gen) && ["done", "not_done"].includes(record.outcome), FORM, "a record of another form");
+  need(isWhole(terms.finality_blocks), FORM, "terms without a finality");
+  checkContext(context);
   const asked = askedOf(step, chain, dir, record, context);
   const spv = verifySpv(proofs[0], policy);
   need(spv.txid === record.tx, "step-tx", "another transaction");

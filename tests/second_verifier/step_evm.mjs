@@ -2,6 +2,7 @@
 // arguments need an ABI encoder), which is "not verified".
 import { Unverified, need } from "./errors.mjs";
 import { concat, fromHex, padded, sha256, toHex, utf8, word } from "./bytes.mjs";
+import { HEX32, isWhole, matches } from "./fields.mjs";
 import { hasLog, operations, paramsHash, topicOf, verifyAncestor, verifyReceipt, verifyStorage } from "./evm.mjs";
 import { digest } from "./canonical.mjs";
 
@@ -13,11 +14,13 @@ const ELSEWHERE = { forward: [4n], confirm: [3n, 4n], undo: [2n, 4n] };
 const [COIN, ZERO] = ["00".repeat(20), "00".repeat(32)];
 
 const FORM = "step-form";
+const ADDRESS = /^0x[0-9a-fA-F]{40}$/;
+const ACTIONS = ["transfer", "pay", "approve", "call", "lock", "hold", "mint"];
 export const opIdOf = (saga, step) => digest({ op: 1, saga, step });
 export const sagaWord = (saga) => toHex(sha256(utf8(`saga:${saga}`)));
 
 function address(text) {
-  need(typeof text === "string" && /^0x[0-9a-fA-F]{40}$/.test(text), FORM, "not an address");
+  need(matches(ADDRESS)(text), FORM, "not an address");
   return text.slice(2).toLowerCase();
 }
 
@@ -28,14 +31,19 @@ function amountOf(text) {
   return amount;
 }
 
-const plainHash = (text) => text.replace(/^0x/, "");
-const assetOf = (action) => (action.token === null ? COIN : address(action.token));
+/** A hash as records and plans have it on these chains: with 0x. */
+function plainHash(text) {
+  need(typeof text === "string" && /^0x[0-9a-f]{64}$/.test(text), FORM, "not a hash with 0x");
+  return text.slice(2);
+}
+
+const assetOf = (action) => ((action.token ?? null) === null ? COIN : address(action.token));
 
 /** What an operation of ours was opened with. */
 function termsOf(action, context) {
   const hold = action.kind === "hold";
-  need(!hold || context.expiry?.time !== undefined, FORM, "a hold without its expiry");
-  need(!hold || typeof context.hashlock === "string", FORM, "a hold without its hashlock");
+  need(!hold || isWhole(context.expiry?.time), FORM, "a hold without its expiry");
+  need(!hold || matches(HEX32)(context.hashlock), FORM, "a hold without its hashlock");
   return {
     kind: OPERATION_KIND[action.kind], asset: assetOf(action), amount: amountOf(action.amount), to: address(action.to),
     hashlock: hold ? context.hashlock : ZERO, refundAfter: hold ? context.expiry.time : 0,
@@ -65,7 +73,7 @@ function checkPlace(receipt, record, chain) {
 /** Whether the transaction consumes what the effort claimed. */
 function claimed(receipt, payer, claims) {
   return receipt.tx.sender === payer && claims.some(([account, nonce]) =>
-    /^0x[0-9a-fA-F]{40}$/.test(account) && address(account) === payer && BigInt(nonce) === receipt.tx.nonce);
+    matches(ADDRESS)(account) && address(account) === payer && isWhole(nonce) && BigInt(nonce) === receipt.tx.nonce);
 }
 
 // ------------------------------------------------------------ effects of transfers and approvals
@@ -76,7 +84,7 @@ function tokenEvent(signature, token, from, to, amount) {
 }
 
 function payment(action, from, to, amount) {
-  if (action.token !== null) return tokenEvent("Transfer(address,address,uint256)", assetOf(action), from, to, amount);
+  if ((action.token ?? null) !== null) return tokenEvent("Transfer(address,address,uint256)", assetOf(action), from, to, amount);
   return (receipt) => receipt.tx.to === to && receipt.tx.value === amount;
 }
 
@@ -111,6 +119,8 @@ function madeIn(receipt, found, status, words) {
 function checkOperation(step, direction, record, receipt, context) {
   const { action } = step;
   need(action.after_pivot !== true, "step-direction", "an operation after the pivot");
+  if ((action.code?.[action.contract] ?? null) !== null) plainHash(action.code[action.contract]);
+  address(action.account);
   const found = operations(receipt, address(action.contract), address(action.group), context.opId);
   const words = wordsOf(termsOf(action, context));
   const made = madeIn(receipt, found, MADE[direction], words);
@@ -130,7 +140,7 @@ function checkOperation(step, direction, record, receipt, context) {
 function checkStorage(step, direction, record, receipt, storage, context) {
   const { action } = step;
   need(storage.contract === address(action.contract), "step-state", "another contract");
-  need(storage.code === plainHash(action.code?.[action.contract] ?? ""), "step-state", "another code than the plan pins");
+  need(storage.code === plainHash(action.code?.[action.contract]), "step-state", "another code than the plan pins");
   need(storage.group === address(action.group) && storage.opId === context.opId, "step-state", "another operation");
   need(storage.height >= receipt.height, "step-state", "an earlier block shows nothing");
   const terms = termsOf(action, context);
@@ -163,6 +173,10 @@ function blocksOf(receipt, storage, ancestor) {
 
 /** Check that proofs show the outcome of a step that a record tells. */
 export function checkEvmStep(step, chain, direction, record, proofs, context) {
+  need(ACTIONS.includes(step.action.kind), FORM, "an action that these chains do not have");
+  need(Object.hasOwn(FITS, direction), "step-direction", "a direction that no step has");
+  need(["done", "not_done"].includes(record.outcome) && isWhole(record.height), FORM, "a record of another form");
+  need(typeof step.action.after_pivot === "boolean", FORM, "an action without its place in the plan");
   checkKinds(step, record, proofs);
   if (step.action.kind === "call") throw new Unverified("this verifier does not read calls");
   const receipt = verifyReceipt(proofs[0]);

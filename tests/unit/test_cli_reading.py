@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.journal.database import SCHEMA_VERSION
 from coordinator.plan.conform import problems
 from coordinator.views_schema import VIEW_SCHEMA
 from tests.unit.cli_scene import ALZ_100, CliScene, Tale
@@ -217,7 +218,7 @@ def test_a_backup_is_a_journal_of_its_own_and_never_overwrites(scene: CliScene) 
     assert scene.read("journal", "backup", str(target))["position"] > 0
     assert target.stat().st_mode & 0o777 == 0o600
     assert "exists already" in scene.run("journal", "backup", str(target), code=30).stderr
-    assert scene.read("journal", "migrate")["now"] == 1
+    assert scene.read("journal", "migrate")["now"] == SCHEMA_VERSION
 
 
 HEAVY = ("web3", "eth_account", "bitcoin", "aiohttp", "pydantic", "rich", "coincurve")

@@ -18,7 +18,7 @@ from coordinator.devnet.identities import secret_of
 from coordinator.plan import check_lock, read_plan, schemas
 from coordinator.plan.conform import problems
 from coordinator.plan.model import Plan, PlannedStep
-from coordinator.plan.resolve import _locked
+from coordinator.plan.resolve import locked
 from coordinator.plan.source import read_document
 from coordinator.plan.timing import confirm_order, forward_ms
 from tests.unit.plan_locks import chain, codes, issue, vault
@@ -47,7 +47,8 @@ def _locked_step(step: PlannedStep) -> dict[str, Any]:
     """Bitcoin's steps as their adapter resolves them; those of contracts by their known shape."""
     spec = step.spec
     if spec.chain == "bitcoin":
-        return _locked(step, RESOLVER.resolve(spec))
+        more = {} if step.undo_until_s is None else {"undo_until_s": step.undo_until_s}
+        return locked(spec, RESOLVER.resolve(spec), step.wait, more)
     # Five slow blocks: three until one takes the transaction, two confirmations.
     timing = {"confirm_ms": 5 * EVM["slow"], "undo_ms": 5 * EVM["slow"]}
     make = {"lock": vault, "mint": issue}[spec.action]
