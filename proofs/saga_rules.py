@@ -51,6 +51,12 @@ RULES: Final[Mapping[type[Any], str]] = {
 }
 
 
+#: A journal that was restored from a backup lacks records. What they showed, nobody can check any
+#: more: such a saga is never called valid, and not called false either.
+_LOST: Final = "records were lost before this journal was recovered"
+_SHOWN_BY_LOST: Final = frozenset({"intents", "forward-order", "decision", "undo-order", "proofs"})
+
+
 def course_of(records: Sequence[Mapping[str, Any]]) -> Course:
     """Return the state after all records.
 
@@ -68,8 +74,10 @@ def course_of(records: Sequence[Mapping[str, Any]]) -> Course:
 def check_rules(records: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
     """Return what each rule says of these records; a broken one names the record."""
     rules: list[_Rule] = [rule() for rule in RULES]
-    broken: dict[str, str] = {}
+    #: rule → number of the record that breaks it, and how.
+    broken: dict[str, tuple[int, str]] = {}
     course, halted = Course(), None
+    adopted = _adopted(records)
     try:
         for line in lines_of(records):
             if course.state:
@@ -83,7 +91,12 @@ def check_rules(records: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
     for rule, good in zip(rules, RULES.values(), strict=True):
         name = f"rules.{rule.name}"
         if rule.name in broken:
-            checks.append(failed(name, broken[rule.name]))
+            seq, reason = broken[rule.name]
+            lost = rule.name in _SHOWN_BY_LOST and adopted and seq >= adopted[0]
+            checks.append(unverified(name, f"{_LOST}; {reason}") if lost else failed(name, reason))
+        elif adopted and halted is None and rule.name == Intents.name:
+            named = ", ".join(map(str, adopted))
+            checks.append(unverified(name, f"{_LOST}: the intents {named} were adopted"))
         elif halted is not None:
             checks.append(unverified(name, "the records could not be followed to their end"))
         else:
@@ -91,7 +104,24 @@ def check_rules(records: Sequence[Mapping[str, Any]]) -> tuple[Check, ...]:
     return tuple(checks)
 
 
-def _see(rules: Sequence[_Rule], broken: dict[str, str], course: Course, line: Line) -> None:
+def _adopted(records: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Return which records are intents of a recovery: of effects that the chains show
+    (``adopted``), or made only to be burnt (``unsent``).
+    """
+    found = []
+    given: Sequence[Any] = records
+    for seq, record in enumerate(given, start=1):
+        data = record.get("data") if isinstance(record, Mapping) else None
+        if not isinstance(data, Mapping) or record.get("kind") != "intent":
+            continue
+        if data.get("adopted") is True or data.get("unsent") is True:
+            found.append(seq)
+    return found
+
+
+def _see(
+    rules: Sequence[_Rule], broken: dict[str, tuple[int, str]], course: Course, line: Line
+) -> None:
     """Show a record that the transitions may still refuse to every rule that is not broken."""
     step = line.data.get("step")
     if step is not None and step not in course.by_name:
@@ -102,7 +132,7 @@ def _see(rules: Sequence[_Rule], broken: dict[str, str], course: Course, line: L
         try:
             rule.see(course, line)
         except Refused as refused:
-            broken[rule.name] = refused.reason
+            broken[rule.name] = line.seq, refused.reason
 
 
 def _transitions(halted: ProofError | None, course: Course) -> Check:

@@ -207,7 +207,9 @@ def _own_log(config: "Config | None") -> tuple[str, str] | None:
     first = log_address(config)
     if config.journal_path.exists():
         history = key_history_of(config, open_readonly(config.journal_path))
-        first = first if history is None else history.first
+        if history is not None:
+            # After a recovery the log goes on under another origin.
+            return history.origin, history.first.hex()
     return None if first is None else (config.log.origin, first.hex())
 
 

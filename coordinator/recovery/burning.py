@@ -66,6 +66,7 @@ async def _claim_reserved(ground: Ground, live: Live) -> None:
         prepared, step=pivot.id, direction="forward", generation=1, number=1, purpose="effect",
         chain=chain, until_s=alarm_s(pivot, _PATIENCE_BLOCKS, ground.runner.clock.now_ms()),
     )  # fmt: skip
+    data["unsent"] = True
     await ground.append(live, [Entry("intent", data)], [Raw(prepared.tx_id, chain, prepared.raw)])
     scope.keep(prepared.claim)
 

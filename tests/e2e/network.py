@@ -24,7 +24,9 @@ from coordinator.devnet.network import CHAIN_IDS, Devnet
 from coordinator.ports import Settings
 from coordinator.runner import Runner
 from coordinator.saga import SagaState
+from coordinator.saga.table import ENDS
 from coordinator.views import timeline
+from tests.e2e.evidence import expect_valid_bundle
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -138,7 +140,8 @@ class Coordinator:
         beside: Coroutine[Any, Any, None] | None = None,
         timeout_s: float = 30,
     ) -> SagaState:
-        """Drive a saga to its end; every cue must come, and ``beside`` must have finished.
+        """Drive a saga to its end; every cue must come, ``beside`` must have finished, and what is
+        left behind must convince a stranger.
 
         A hold's refund waits for a height: once a rollback is decided, Bitcoin gets its blocks.
         """
@@ -173,7 +176,10 @@ class Coordinator:
             lines = "\n".join(timeline(record) for record in self.records(saga))
             raise AssertionError(f"no end after {timeout_s:g} s:\n{lines}") from None
         assert not pending, f"these cues never came: {sorted(map(str, pending))}"
-        return service.load(self.journal, saga)
+        ended = service.load(self.journal, saga)
+        if ended.state in ENDS:
+            await expect_valid_bundle(self.config, saga)
+        return ended
 
     def _reach_refunds(self, state: SagaState) -> None:
         if (self.devnet.folder / "bitcoin.paused").exists():

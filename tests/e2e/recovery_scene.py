@@ -142,6 +142,15 @@ class Lost:
     def resume(self, code: int = 0) -> Said:
         return self.run("resume", "--all", code=code)
 
+    def convinces(self, saga: str) -> None:
+        """A stranger finds nothing false in ``saga``, and is told what the lost records hide."""
+        bundle, trust = (str(self.terminal.folder / f"{saga}.{what}") for what in ("b", "t"))
+        self.run("audit", "export", saga, "--out", bundle)
+        self.run("audit", "trust", bundle, "--out", trust)
+        said = self.run("verify", bundle, "--trust", trust, code=41).out
+        assert "✗" not in said
+        assert "records were lost before this journal was recovered" in said
+
     # ------------------------------------------------------------ what there is
 
     def operator(self) -> list[Record]:

@@ -150,6 +150,7 @@ def test_a_payment_that_landed_after_the_backup_commits_its_saga_and_is_made_onc
     assert paid[Line("bitcoin", "BTC", "payee_btc")] == PAID_SAT
     assert lost.run("audit", "verify").out
     assert lost.run("journal", "check").out
+    lost.convinces(saga)
 
 
 def test_a_redeemed_hold_commits_its_saga_whatever_the_backup_knew(lost: Lost) -> None:
@@ -165,6 +166,7 @@ def test_a_redeemed_hold_commits_its_saga_whatever_the_backup_knew(lost: Lost) -
     assert untouched(lost) == operations
     moved = difference(after, settled(lost.world.devnet))
     assert {line.asset for line in moved} <= {"POL", "ETH"}
+    lost.convinces(saga)
 
 
 @pytest.mark.parametrize(("answer", "end"), [("commit", "committed"), ("rollback", "rolled_back")])
@@ -217,6 +219,7 @@ def test_a_rollback_after_the_backup_is_adopted_and_refunds_once(lost: Lost) -> 
     assert state_of(lost, saga) == "rolled_back"
     assert untouched(lost) == operations
     only_fees(lost, before)
+    lost.convinces(saga)
 
 
 def test_a_transfer_that_only_its_lost_intent_would_tell_from_another_is_asked_for(

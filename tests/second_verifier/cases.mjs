@@ -2,6 +2,7 @@
 import { createInterface } from "node:readline";
 import { fromBase64, fromHex, toHex, utf8 } from "./bytes.mjs";
 import { verifySpv } from "./bitcoin.mjs";
+import { digest, parse } from "./canonical.mjs";
 import { verifyCheckpoint } from "./checkpoint.mjs";
 import { readHeader } from "./evm.mjs";
 import { verifyConsistency } from "./log.mjs";
@@ -13,10 +14,12 @@ import { judged } from "./verify.mjs";
 const bytes = (hex) => fromHex(hex, "case");
 
 const CASES = {
+  canonical: ({ text }) => ({ digest: digest(parse(fromBase64(text, "case"))) }),
   bundle: ({ bundle, trust }) => judged(fromBase64(bundle, "case"), trust === null ? null : utf8(trust)),
   spv: ({ proof, policy }) => {
     const facts = verifySpv(proof, { ...policy, minWork: BigInt(policy.min_work) });
-    return { txid: facts.txid, block: facts.block, height: facts.height, confirmations: facts.confirmations, pinned: facts.pinned };
+    const { txid, block, height, confirmations, work } = facts;
+    return { txid, block, height, confirmations, work: String(work) };
   },
   checkpoint: ({ note, rotations, origin, address }) => {
     const { size, root } = verifyCheckpoint(note, rotations, origin, address);

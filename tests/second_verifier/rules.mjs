@@ -17,6 +17,8 @@ function placeOf(course, step) {
   return `${terms.kind} ${terms.chain_id} ${terms.genesis ?? step.chain}`;
 }
 
+/** Persons are told apart without regard to case and outer white space. */
+const personOf = (by) => by.trim().toUpperCase().toLowerCase();
 const claimText = (claim) => claim.map(([resource, value]) => `${resource} ${value}`).sort();
 
 // ------------------------------------------------------------ intents, effects, claims
@@ -177,7 +179,7 @@ function undoRecords() {
 function operator() {
   return (course, { kind, data }) => {
     if (kind === "verdict" && ["reclaim", "write_off"].includes(data.verdict)) {
-      const persons = new Set(data.by.map((one) => one.trim().toLowerCase()).filter((one) => one !== ""));
+      const persons = new Set(data.by.map(personOf).filter((one) => one !== ""));
       if (persons.size < 2) return "value is given up by the word of one person";
       if (data.verdict === "reclaim" && !course.step(data.step).reveals) return "no preimage was revealed";
     }

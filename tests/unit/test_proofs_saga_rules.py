@@ -490,3 +490,39 @@ def test_every_rule_has_an_answer_for_members_of_every_other_type(
                 record["data"][member] = value
                 assert len(check_rules(records)) == len(NAMES), (index, member, value)
             record["data"][member] = right
+
+
+@pytest.mark.parametrize("mark", ["adopted", "unsent"])
+def test_a_saga_that_a_recovery_completed_is_never_called_proven_in_its_order(mark: str) -> None:
+    records = committed().records
+    lost = changed(records, at(records, "intent", "mint"), **{mark: True})
+
+    check = found(lost, "intents")
+    assert (check.status, broken(lost)) == ("not verified", set())
+    assert "records were lost" in str(check.reason)
+
+
+def test_what_a_recovery_could_not_know_is_not_held_against_its_records() -> None:
+    records = committed().records
+    early = moved(records, at(records, "intent", "hold"), at(records, "included", "lock"))
+    assert broken(early) == {"forward-order"}
+
+    lost = changed(early, at(early, "intent", "hold"), adopted=True)
+    assert broken(lost) == set()
+    assert found(lost, "forward-order").status == "not verified"
+
+
+def test_a_mark_of_recovery_excuses_nothing_that_came_before_it() -> None:
+    records = committed().records
+    early = moved(records, at(records, "intent", "hold"), at(records, "included", "lock"))
+
+    assert broken(changed(early, at(early, "intent", "mint"), adopted=True)) == {"forward-order"}
+
+
+def test_a_mark_of_recovery_excuses_no_second_effect() -> None:
+    records = rolled_back().records
+    twice = inserted(
+        records, at(records, "closed"), "done", records[at(records, "done", "lock")]["data"]
+    )
+    lost = changed(twice, at(twice, "intent", "lock"), adopted=True)
+    assert broken(lost) & {"one-effect", "transitions"}

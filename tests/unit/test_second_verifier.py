@@ -1,0 +1,245 @@
+"""A verifier in JavaScript, written from proofs/README.md, judges as ours does."""
+
+import base64
+import copy
+import json
+import os
+import random
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from proofs import canonical
+from proofs.bundle import verify_bundle
+from proofs.errors import ProofError
+from proofs.keccak import keccak256
+from proofs.report import Report
+from proofs.trust import read_trust
+from tests.unit.bundle_scene import BITCOIN, Story, committed, rechained, rolled_back
+from tests.unit.bundle_vectors import FOLDER, changed
+from tests.unit.second_verifier_cases import Case, forgeries
+
+ROOT: Final = Path(__file__).parents[2]
+VECTORS: Final = FOLDER.parent
+NAMES: Final = ("committed", "rolled-back", "devnet-alz-hold")
+#: Other cases: FUZZ_SEED=7 FUZZ_CASES=5000.
+SEED: Final = os.environ.get("FUZZ_SEED") or "8191"
+CASES: Final = min(int(os.environ.get("FUZZ_CASES") or "150"), 20_000)
+FLIPS: Final = 300
+
+
+def ask(cases: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """What the other verifier answers; one process for all cases."""
+    lines = "".join(f"{json.dumps(case)}\n" for case in cases)
+    told = subprocess.run(
+        ["node", ROOT / "tests" / "second_verifier" / "cases.mjs"],
+        input=lines.encode(), capture_output=True, check=False, timeout=100,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr.decode()
+    answers = [json.loads(line) for line in told.stdout.splitlines()]
+    assert len(answers) == len(cases)
+    return answers
+
+
+def bundle_case(raw: bytes, trust: str | None) -> dict[str, Any]:
+    return {"kind": "bundle", "bundle": base64.b64encode(raw).decode(), "trust": trust}
+
+
+def judged(raw: bytes, trust: str) -> str:
+    """What ours says: a verdict, or that the trust file is none."""
+    try:
+        known = read_trust(trust.encode())
+    except ProofError:
+        return "no trust file"
+    return verify_bundle(raw, known).verdict
+
+
+def vector(name: str) -> Case:
+    return (FOLDER / f"{name}.json").read_bytes(), (FOLDER / f"{name}.trust.json").read_text()
+
+
+def failed(answer: Mapping[str, Any]) -> list[str]:
+    return sorted({check["name"] for check in answer["checks"] if check["status"] == "failed"})
+
+
+def without_reasons(answer: Mapping[str, Any]) -> dict[str, Any]:
+    checks = [{k: v for k, v in check.items() if k != "reason"} for check in answer["checks"]]
+    return {**answer, "checks": checks}
+
+
+# ------------------------------------------------------------ vectors
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_check_of_a_vector_is_made_and_ends_alike(name: str) -> None:
+    raw, trust = vector(name)
+    answers = ask([bundle_case(raw, trust), bundle_case(raw, None)])
+
+    for answer, report in zip(answers, ("report", "untrusted.report"), strict=True):
+        assert without_reasons(answer) == json.loads((FOLDER / f"{name}.{report}.json").read_text())
+
+
+def test_the_real_devnet_s_vector_is_what_our_verifier_reports() -> None:
+    """Made by a run on real nodes, so nothing writes it anew; its report must stay true."""
+    raw, trust = vector("devnet-alz-hold")
+    told: Report = verify_bundle(raw, read_trust(trust.encode()))
+
+    expected = json.loads((FOLDER / "devnet-alz-hold.report.json").read_text())
+    assert without_reasons(told.json())["checks"] == expected["checks"]
+    assert told.verdict == expected["verdict"] == "valid"
+
+
+def test_every_change_that_has_to_be_refused_fails_the_same_checks() -> None:
+    attacks = json.loads((FOLDER / "refused.json").read_text())
+    cases = []
+    for attack in attacks:
+        raw, trust = vector(attack["of"])
+        cases.append(bundle_case(changed(raw, attack), trust))
+
+    for attack, answer in zip(attacks, ask(cases), strict=True):
+        assert (answer["verdict"], failed(answer)) == ("invalid", attack["failed"]), attack["name"]
+
+
+def test_bitcoin_vectors_give_the_same_facts_or_the_same_refusal() -> None:
+    vectors = json.loads((VECTORS / "bitcoin" / "spv.json").read_text())
+    answers = ask([{"kind": "spv", "proof": v["proof"], "policy": v["policy"]} for v in vectors])
+
+    for one, answer in zip(vectors, answers, strict=True):
+        facts = one.get("facts", {})
+        shown = {key: facts[key] for key in answer if key in facts}
+        assert answer == (shown if facts else {"refused": one["refused"]}), one["name"]
+
+
+def test_checkpoint_vectors_give_the_same_head_or_the_same_refusal() -> None:
+    vectors = json.loads((VECTORS / "log" / "checkpoints.json").read_text())
+    keys = ("note", "rotations", "origin", "address")
+    answers = ask([{"kind": "checkpoint"} | {key: v[key] for key in keys} for v in vectors])
+
+    for one, answer in zip(vectors, answers, strict=True):
+        assert answer == one.get("head", {"refused": one.get("refused")}), one["name"]
+
+
+def test_consistency_vectors_of_certificate_transparency_are_accepted() -> None:
+    vectors = json.loads((VECTORS / "log" / "rfc6962.json").read_text())
+    roots, proofs = vectors["roots"], [v for v in vectors["consistency"] if v["old"] != v["new"]]
+    good = [
+        {"kind": "consistency", "first": v["old"], "second": v["new"],
+         "roots": [roots[v["old"]], roots[v["new"]]], "path": v["proof"]}
+        for v in proofs
+    ]  # fmt: skip
+    bad = [{**case, "path": case["path"][::-1]} for case in good if len(case["path"]) > 1]
+    answers = ask(good + bad)
+
+    assert answers[: len(good)] == [{}] * len(good)
+    assert all("refused" in answer for answer in answers[len(good) :])
+
+
+def test_headers_and_a_storage_path_of_mainnet_are_read_alike() -> None:
+    headers = json.loads((VECTORS / "evm" / "headers.json").read_text())["rlp"]
+    stored = json.loads((VECTORS / "evm" / "storage_proof.json").read_text())
+    key = keccak256(bytes.fromhex(stored["key"])).hex()
+    path = {"kind": "path", "root": stored["storageHash"], "key": key, "nodes": stored["proof"]}
+    answers = ask([*({"kind": "header", "rlp": one["rlp"]} for one in headers), path])
+
+    for one, answer in zip(headers, answers[:-1], strict=True):
+        assert answer == {"block": one["hash"].removeprefix("0x"), "height": one["height"]}
+    assert answers[-1] == {"value": f"a0{stored['value']}"}
+
+
+# ------------------------------------------------------------ damage
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_flipped_bit_anywhere_is_refused_by_both(name: str) -> None:
+    raw, trust = vector(name)
+    known = read_trust(trust.encode())
+    chance = random.Random(f"{SEED}/{name}")
+    damaged = []
+    for _ in range(FLIPS):
+        other = bytearray(raw)
+        other[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
+        damaged.append(bytes(other))
+    answers = ask([bundle_case(one, trust) for one in damaged])
+
+    for number, (one, answer) in enumerate(zip(damaged, answers, strict=True)):
+        told = answer["verdict"], verify_bundle(one, known).verdict
+        assert told == ("invalid", "invalid"), f"flip {number}, FUZZ_SEED={SEED}"
+
+
+def test_careful_forgeries_are_judged_alike() -> None:
+    cases = forgeries(SEED, CASES)
+    answers = ask([bundle_case(*case) for _, case in cases])
+    told = []
+    for (what, (raw, trust)), answer in zip(cases, answers, strict=True):
+        ours = judged(raw, trust)
+        told.append(ours)
+        assert answer["verdict"] == ours, f"{what}\nFUZZ_SEED={SEED} FUZZ_CASES={CASES}"
+
+    assert {"valid", "invalid"} <= set(told), "the forgeries are too crude to tell verifiers apart"
+
+
+def test_canonical_json_is_the_same_language_for_both() -> None:
+    chance = random.Random(SEED)
+    texts = [*ODD_TEXTS, *(_scribbled(chance) for _ in range(2000))]
+    answers = ask([{"kind": "canonical", "text": base64.b64encode(t).decode()} for t in texts])
+
+    for text, answer in zip(texts, answers, strict=True):
+        try:
+            wanted = canonical.digest(canonical.parse(text))
+        except ProofError:
+            wanted = None
+        assert answer.get("digest") == wanted, f"{text!r}, FUZZ_SEED={SEED}"
+
+
+ODD_TEXTS: Final = (
+    b'{"__proto__":1,"a":2}', b'{"constructor":1,"toString":2}', b"\xef\xbb\xbf{}", b"{} ",
+    b'{"a":1,"a":1}', b"-0", b"01", b"1.0", b"1e0", b"9007199254740991", b"9007199254740992",
+    b"-9007199254740992", b'"\x7f"', b'"\\u007f"', b'"\xe2\x80\xa8"', b'"\\u001f"', b'"\\u001F"',
+    b'"\\n"', b'"\\u000a"', b'"\\/"', b'"\\ud800"', b'"\xed\xa0\x80"', b"NaN", b"", b"[1,]",
+    b'{"b":1,"a":2}', b'{"\xc3\xa9":1}', b'{"10":1,"9":2}', b'{"9":1,"10":2}', b"1" * 400,
+    b"[" * 32 + b"]" * 32, b"[" * 33 + b"]" * 33, b'"' + b"[" * 99 + b'"', '"\ufeff"'.encode(),
+    "\U0001f600".encode(), '"\U0001f600"'.encode(),
+)  # fmt: skip
+_SCRIBBLE: Final = b'{}[]",:\\/0123456789-+.eEnulltruefals \t\n\r\x00\x7f\xc2\xa9u'
+
+
+def _scribbled(chance: random.Random) -> bytes:
+    text = bytearray(
+        canonical.encode({"a": [1, -2, None, True, 'x\x01"\\\n€', {"b": {}}], "z": "\x7f "})
+    )
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        at = chance.randrange(len(text) + 1)
+        text[at : at + chance.randrange(2)] = bytes([chance.choice(_SCRIBBLE)])
+    return bytes(text)
+
+
+# ------------------------------------------------------------ where it was stricter
+
+
+def _forged_hashlock() -> Case:
+    """The durable intent of a hold names another hashlock than the hold that was made."""
+    story = rolled_back()
+    records = copy.deepcopy(story.records)
+    for record in records:
+        if record["kind"] == "intent" and record["data"]["step"] == "hold":
+            record["data"] |= {"hashlock": "11" * 32} if record["data"]["dir"] == "forward" else {}
+    other = Story(story.lock, rechained(records), story.evidence)
+    return other.bundle(), json.dumps(story.trust())
+
+
+def _contradicted_run() -> Case:
+    """The trust file knows another block at the height of a header that confirms."""
+    story = committed()
+    trust = copy.deepcopy(story.trust())
+    trust["chains"][BITCOIN]["anchors"]["ab" * 32] = 61
+    return story.bundle(), json.dumps(trust)
+
+
+@pytest.mark.parametrize("make", [_forged_hashlock, _contradicted_run])
+def test_what_contradicts_itself_or_the_trust_file_is_refused(make: Any) -> None:
+    [answer] = ask([bundle_case(*make())])
+
+    assert answer["verdict"] == "invalid"
