@@ -64,13 +64,13 @@ class Proving:
         key = (command.step.id, command.direction)
         at = (state.saga, key)
         effort = state.effort(*key)
+        if effort.phase not in ("done", "not_done") or effort.tx is None or effort.block is None:
+            return  # only what is durable is proved
         held = live.due(("prove", *key), self._runner.clock.now_ms())
         if at in self._tasks or key in live.proofs or not held:
             return
         asked = live.asking.of(state, live.state, command.step, command.direction)
         task = replace(asked.task, preimage=None)  # evidence needs no secret (R9)
-        assert effort.tx is not None
-        assert effort.block is not None
         done = effort.phase == "done"
         settled = Settled(effort.tx, effort.block, effort.height, done, effort.facts)
         adapter = self._runner.adapters[command.step.chain]

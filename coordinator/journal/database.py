@@ -236,7 +236,8 @@ def _stand_in(connection: apsw.Connection, version: int) -> None:
     """Give a reader of an older journal the tables that it does not have: its own, and empty."""
     for script in MIGRATIONS[version:]:
         connection.pragma("temp_store", 2)  # in memory: nothing is written beside the journal
-        connection.execute(script.replace("CREATE TABLE", "CREATE TEMP TABLE"))
+        tables, _, _ = script.partition("-- INDEXES")
+        connection.execute(tables.replace("CREATE TABLE", "CREATE TEMP TABLE"))
 
 
 def _check_identity(connection: apsw.Connection, path: Path, oldest: int = SCHEMA_VERSION) -> int:

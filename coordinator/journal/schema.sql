@@ -71,6 +71,4 @@ CREATE TABLE sagas (
     driver     TEXT
 ) STRICT, WITHOUT ROWID;
 
--- Not IN: SQLite would build a table of the three values each time a row is written.
-CREATE INDEX open_sagas ON sagas (saga)
-WHERE state = 'running' OR state = 'confirming' OR state = 'undoing';
+CREATE INDEX open_sagas ON sagas (saga) WHERE state IN ('running', 'confirming', 'undoing');

@@ -28,3 +28,10 @@ CREATE TABLE checkpoints (
     note  BLOB    NOT NULL,
     at_ms INTEGER NOT NULL
 ) STRICT;
+
+-- INDEXES (a reader of an older file does without what follows)
+
+-- Not IN: SQLite would build a table of the three values each time a row is written.
+DROP INDEX open_sagas;
+CREATE INDEX open_sagas ON sagas (saga)
+WHERE state = 'running' OR state = 'confirming' OR state = 'undoing';

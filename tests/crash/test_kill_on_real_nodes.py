@@ -147,9 +147,15 @@ def test_the_search_for_preimages_finds_them_where_they_are_after_a_redemption(
 
         assert run.verdict() == []
         saga = Journal.read(run.journal).records()[0]["data"]["saga"]
-        on_disk, with_a_node = places
-        assert on_disk == f"recovery/preimages/{saga}.hold.json has the preimage of hold"
-        assert with_a_node.startswith("bitcoin has the preimage of hold in ")
+        delivered = f"recovery/preimages/{saga}.hold.json has the preimage of hold"
+        with_a_node = [place for place in places if place.startswith("bitcoin has")]
+        # The proof of the redemption shows what the payee's transaction made public.
+        proof = {f"journal/journal.db{log} has the preimage of hold" for log in ("", "-wal")}
+        rest = set(places) - set(with_a_node)
+        assert len(with_a_node) == 1
+        assert delivered in rest
+        assert rest - {delivered} <= proof
+        assert rest & proof
 
 
 # ---------------------------------------------------------------- negative controls

@@ -5,6 +5,7 @@ import { concat, fromHex, reversed, sameBytes, sha256d, toHex } from "./bytes.mj
 import { exactly, isWhole } from "./fields.mjs";
 
 const FORM = "spv-form";
+const MEMBERS = ["kind", "chain", "tx", "index", "branch", "coinbase", "coinbase_branch", "witness_branch", "headers", "at"];
 const [MAX_HEADERS, MAX_LEVELS, MAX_TX] = [2048, 15, 1_000_000];
 const MAX_MONEY = 21_000_000n * 100_000_000n;
 const EASY = 2n ** 224n - 1n;
@@ -232,7 +233,7 @@ function branchOf(value) {
 }
 
 function readForm(form) {
-  exactly(form, ["kind", "chain", "tx", "index", "branch", "coinbase", "coinbase_branch", "witness_branch", "headers", "at"], FORM);
+  exactly(form, MEMBERS, FORM);
   need(form.kind === "btc.spv/v1", FORM, "another kind");
   need(isWhole(form.index) && isWhole(form.at) && Array.isArray(form.headers), FORM, "members of another type");
   const branches = [branchOf(form.branch), branchOf(form.coinbase_branch)];
@@ -260,9 +261,10 @@ export function verifySpv(form, policy) {
   const heightThere = run.height < network.bip34 || toHex(coinbase.inputs[0].script).startsWith(height);
   need(heightThere, "coinbase-height", "the coinbase names another height");
   checkWitnesses(form, tx, coinbase);
+  const { confirmations, work, pinned, anchor } = run;
   return {
     tx, txid: reversed(toHex(tx.txid)), block: run.header.name, height: run.height, time_s: run.header.time,
-    confirmations: run.confirmations, work: run.work, pinned: run.pinned, anchor: run.anchor, run: run.names.map((name, at) => [name, run.first + at]), witnesses: form.witness_branch !== null,
-    spends: tx.inputs.map((input) => `${reversed(input.txid)}:${input.n}`), chain: form.chain,
+    confirmations, work, pinned, anchor, run: run.names.map((name, at) => [name, run.first + at]),
+    witnesses: form.witness_branch !== null, spends: tx.inputs.map((input) => `${reversed(input.txid)}:${input.n}`),
   };
 }

@@ -7,6 +7,7 @@ import { exactly, HEX32, isObject, isWhole, listOf, matches } from "./fields.mjs
 const FORM = "bundle-form";
 const PARTS = "bundle-parts";
 const [MAX_BYTES, MAX_RECORDS, MAX_PARTS, MAX_EVIDENCE, MAX_NODES] = [8 << 20, 20_000, 4096, 4096, 65_536];
+const MAX_SIGNATURES = 64;
 const MAX_EXPANDED = 32 * 1024 * 1024;
 const ROLE = /^[a-z][a-z0-9_-]{0,47}$/;
 
@@ -101,7 +102,7 @@ function readLog(form) {
 }
 
 function readSignatures(value) {
-  need(Array.isArray(value) && value.length <= 10_000, FORM, "signatures are a list");
+  need(Array.isArray(value) && value.length <= MAX_SIGNATURES, FORM, "signatures are a list");
   value.forEach((entry, at) => {
     exactly(entry, ["role", "address", "signature"], FORM);
     need(matches(ROLE)(entry.role), FORM, "a role");

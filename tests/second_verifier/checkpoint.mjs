@@ -30,7 +30,8 @@ export function parseNote(note) {
 }
 
 function keyId(name, address) {
-  return sha256(concat(utf8(`${name}\n`), Uint8Array.of(0xff), utf8("eip191-secp256k1"), fromHex(address, "note-form", 20))).subarray(0, 4);
+  const kind = utf8("eip191-secp256k1");
+  return sha256(concat(utf8(`${name}\n`), Uint8Array.of(0xff), kind, fromHex(address, "note-form", 20))).subarray(0, 4);
 }
 
 /** Check that exactly one line is the operator's, and that its key made it. */

@@ -62,8 +62,8 @@ const SOMETIMES = { started: { coins: listOf(listOf(isText, 3, 3)) }, intent: { 
 
 function readRecord(record, at) {
   const { kind, data, seq, at: atMs } = record;
-  const where = `record ${at} (${kind})`;
   need(isText(kind) && Object.hasOwn(MEMBERS, kind), FORM, `record ${at} is of no kind that a saga has`);
+  const where = `record ${at} (${kind})`;
   need(isWhole(seq) && isWhole(atMs) && isObject(data), FORM, `${where} lacks number, time or data`);
   need(!("step" in data) || name(data.step), FORM, `${where} has no proper step`);
   need(having(MEMBERS[kind])(data), FORM, `${where} lacks a member of its kind`);

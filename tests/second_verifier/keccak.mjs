@@ -42,7 +42,8 @@ function theta(low, high, columnLow, columnHigh) {
     columnHigh[x] = high[x] ^ high[x + 5] ^ high[x + 10] ^ high[x + 15] ^ high[x + 20];
   }
   for (let x = 0; x < 5; x += 1) {
-    const [before, after] = [(x + 4) % 5, (x + 1) % 5];
+    const before = (x + 4) % 5;
+    const after = (x + 1) % 5;
     const turnLow = columnLow[before] ^ ((columnLow[after] << 1) | (columnHigh[after] >>> 31));
     const turnHigh = columnHigh[before] ^ ((columnHigh[after] << 1) | (columnLow[after] >>> 31));
     for (let y = 0; y < 25; y += 5) {
@@ -55,7 +56,9 @@ function theta(low, high, columnLow, columnHigh) {
 function rhoPi(low, high, movedLow, movedHigh) {
   for (let lane = 0; lane < 25; lane += 1) {
     const by = ROTATIONS[lane] % 32;
-    const [one, other] = ROTATIONS[lane] < 32 ? [low[lane], high[lane]] : [high[lane], low[lane]];
+    const swap = ROTATIONS[lane] >= 32;
+    const one = swap ? high[lane] : low[lane];
+    const other = swap ? low[lane] : high[lane];
     const place = PLACES[lane];
     movedLow[place] = by === 0 ? one : (one << by) | (other >>> (32 - by));
     movedHigh[place] = by === 0 ? other : (other << by) | (one >>> (32 - by));
@@ -65,7 +68,9 @@ function rhoPi(low, high, movedLow, movedHigh) {
 function chi(low, high, movedLow, movedHigh) {
   for (let y = 0; y < 25; y += 5) {
     for (let x = 0; x < 5; x += 1) {
-      const [here, next, after] = [y + x, y + ((x + 1) % 5), y + ((x + 2) % 5)];
+      const here = y + x;
+      const next = y + ((x + 1) % 5);
+      const after = y + ((x + 2) % 5);
       low[here] = movedLow[here] ^ (~movedLow[next] & movedLow[after]);
       high[here] = movedHigh[here] ^ (~movedHigh[next] & movedHigh[after]);
     }

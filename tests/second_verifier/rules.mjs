@@ -48,7 +48,8 @@ function intents() {
     shown.add(`${step.chain} ${data.tx}`);
     if (effort.attempts.length === 0 && !effort.revealed) return "no intent and no reveal before it";
     const attempt = attempts.get(data.tx);
-    if (kind !== "not_done" && attempt !== undefined && !serves(step, data, attempt)) return "its transaction is another effort's";
+    const foreign = kind !== "not_done" && attempt !== undefined && !serves(step, data, attempt);
+    if (foreign) return "its transaction is another effort's";
   };
   return (course, line) => {
     if (line.kind === "intent") return intended(course, line);
@@ -64,7 +65,8 @@ function oneEffect() {
     const tx = `${placeOf(course, step)} ${data.tx.replace(/^0x/, "")}`;
     const others = (served.get(tx) ?? []).filter((one) => keyOf(one) !== keyOf(data));
     served.set(tx, [...others, data]);
-    const both = (one) => one.step !== data.step && [one.step, data.step].every((id) => OWN_ID.includes(course.step(id).action.kind));
+    const ownId = (id) => OWN_ID.includes(course.step(id).action.kind);
+    const both = (one) => one.step !== data.step && ownId(one.step) && ownId(data.step);
     if (!others.every(both)) return "its transaction is counted for another effort";
   };
 }

@@ -190,7 +190,8 @@ function checkFacts(facts, spv, output, asked, network) {
   if (output !== undefined) {
     Object.assign(shown, { outpoint: `${spv.txid}:${output}`, value_sat: String(spv.tx.outputs[output].value) });
   }
-  if (asked.hold) Object.assign(shown, { hashlock: asked.hold.hashlock, locktime: asked.hold.expiry, witness_script: asked.hold.script });
+  const { hold } = asked;
+  if (hold) Object.assign(shown, { hashlock: hold.hashlock, locktime: hold.expiry, witness_script: hold.script });
   for (const [name, value] of Object.entries(shown)) {
     need(!(name in facts) || JSON.stringify(facts[name]) === JSON.stringify(value), "step-facts", `${name} is another`);
   }

@@ -51,7 +51,8 @@ function termsOf(action, context) {
 }
 
 /** The words of the event's data. */
-const wordsOf = (terms) => toHex(concat(word(terms.kind), padded(fromHex(terms.asset, FORM)), word(terms.amount), paramsHash(terms)));
+const wordsOf = (terms) =>
+  toHex(concat(word(terms.kind), padded(fromHex(terms.asset, FORM)), word(terms.amount), paramsHash(terms)));
 
 // ------------------------------------------------------------ place and claim
 
@@ -96,8 +97,8 @@ function claimBound(action, direction, context) {
   need((direction === "confirm") === (action.after_pivot === true), "step-direction", "the step does not act there");
   if (kind === "approve") {
     const former = undo ? context.forward?.former_allowance : action.amount;
-    const seen = tokenEvent("Approval(address,address,uint256)", address(action.token), account, address(action.spender), amountOf(former));
-    return { payer: account, seen };
+    const [token, spender] = [address(action.token), address(action.spender)];
+    return { payer: account, seen: tokenEvent("Approval(address,address,uint256)", token, account, spender, amountOf(former)) };
   }
   const [from, to] = undo ? [address(action.to), account] : [account, address(action.to)];
   return { payer: from, seen: payment(action, from, to, amountOf(action.amount)) };

@@ -166,6 +166,8 @@ def _efforts(state: SagaState, change: Callable[[str, str, Effort], str]) -> Sag
     for (step, direction), effort in state.efforts.items():
         other = copy(effort)
         other.phase = change(step, direction, effort)
+        if other.phase != effort.phase:
+            other.proof = "proved"  # such an engine would not wait for evidence either
         seen.efforts[step, direction] = other
     return seen
 

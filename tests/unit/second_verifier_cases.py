@@ -57,6 +57,11 @@ def _told(name: str) -> Story:
     return _STORIES[name]()
 
 
+@cache
+def _bundled(name: str) -> bytes:
+    return _told(name).bundle()
+
+
 def forgeries(seed: str, count: int) -> list[tuple[str, Case]]:
     """So many forgeries, each with what was done."""
     made: list[tuple[str, Case]] = []
@@ -80,30 +85,31 @@ def _forged(chance: random.Random) -> tuple[str, Case]:
     )
     what = kind
     if kind == "records":
-        what, raw = _other_records(chance, story)
+        what, raw = _other_records(chance, name)
     elif kind == "proof":
-        what, raw = _other_proof(chance, story)
+        what, raw = _other_proof(chance, name)
     elif kind == "trust":
-        what, raw = _damage(chance, trust), story.bundle()
+        what, raw = _damage(chance, trust), _bundled(name)
     else:
-        form = json.loads(story.bundle())
+        form = json.loads(_bundled(name))
         what = _damage(chance, form[kind])
         raw = canonical.encode(form)
     return f"{name}: {kind}: {what}", (raw, json.dumps(trust))
 
 
-def _bundle_of(story: Story, records: list[dict[str, Any]], evidence: dict[str, bytes]) -> bytes:
+def _bundle_of(name: str, records: list[dict[str, Any]], evidence: dict[str, bytes]) -> bytes:
     """The bundle of other records: chained, logged and signed anew where they make a saga."""
     other = Story(records[0]["data"]["plan"], rechained(records), evidence)
     try:
         return other.bundle()
     except ProofError:
-        form = json.loads(story.bundle())
+        form = json.loads(_bundled(name))
         form["records"] = other.records
         return canonical.encode(form)
 
 
-def _other_records(chance: random.Random, story: Story) -> tuple[str, bytes]:
+def _other_records(chance: random.Random, name: str) -> tuple[str, bytes]:
+    story = _told(name)
     records = copy.deepcopy(story.records)
     done = []
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
@@ -119,7 +125,7 @@ def _other_records(chance: random.Random, story: Story) -> tuple[str, bytes]:
             done.append(_exchange(chance, records))
             continue
         done.append(f"{change} {at} {to}")
-    return ", ".join(done), _bundle_of(story, records, dict(story.evidence))
+    return ", ".join(done), _bundle_of(name, records, dict(story.evidence))
 
 
 def _exchange(chance: random.Random, records: list[dict[str, Any]]) -> str:
@@ -134,8 +140,9 @@ def _exchange(chance: random.Random, records: list[dict[str, Any]]) -> str:
     return f"set {way} to {ascii(value)[:60]}"
 
 
-def _other_proof(chance: random.Random, story: Story) -> tuple[str, bytes]:
+def _other_proof(chance: random.Random, name: str) -> tuple[str, bytes]:
     """Damage a proof, and name it anew in its record."""
+    story = _told(name)
     records, evidence = copy.deepcopy(story.records), dict(story.evidence)
     proved = chance.choice([record for record in records if record["kind"] == "proved"])
     entry = proved["data"]["evidence"][0]
@@ -144,7 +151,7 @@ def _other_proof(chance: random.Random, story: Story) -> tuple[str, bytes]:
     body = canonical.encode(form)
     entry["sha256"] = hashlib.sha256(body).hexdigest()
     evidence[entry["sha256"]] = body
-    return f"{entry['kind']} {what}", _bundle_of(story, records, evidence)
+    return f"{entry['kind']} {what}", _bundle_of(name, records, evidence)
 
 
 def _damage(chance: random.Random, form: Any) -> str:

@@ -6,8 +6,9 @@ import json
 import os
 import random
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any, Final
 
 import pytest
@@ -27,21 +28,40 @@ VECTORS: Final = FOLDER.parent
 NAMES: Final = ("committed", "rolled-back", "devnet-alz-hold")
 #: Other cases: FUZZ_SEED=7 FUZZ_CASES=5000.
 SEED: Final = os.environ.get("FUZZ_SEED") or "8191"
-CASES: Final = min(int(os.environ.get("FUZZ_CASES") or "150"), 20_000)
+CASES: Final = min(int(os.environ.get("FUZZ_CASES") or "100"), 20_000)
 FLIPS: Final = 300
 
 
-def ask(cases: Sequence[Mapping[str, Any]]) -> list[Any]:
-    """What the other verifier answers; one process for all cases."""
-    lines = "".join(f"{json.dumps(case)}\n" for case in cases)
-    told = subprocess.run(
-        ["node", ROOT / "tests" / "second_verifier" / "cases.mjs"],
-        input=lines.encode(), capture_output=True, check=False, timeout=100,
-    )  # fmt: skip
-    assert told.returncode == 0, told.stderr.decode()
-    answers = [json.loads(line) for line in told.stdout.splitlines()]
-    assert len(answers) == len(cases)
-    return answers
+#: Answers come while further questions are written, so that both verifiers work at once.
+Ask = Callable[[Sequence[Mapping[str, Any]]], Iterator[Any]]
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """The other verifier: one process that answers case after case."""
+    script = ROOT / "tests" / "second_verifier" / "cases.mjs"
+    with subprocess.Popen(
+        ["node", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as node:
+        assert node.stdin is not None
+        assert node.stdout is not None
+        questions, answers = node.stdin, node.stdout
+
+        def write(cases: Sequence[Mapping[str, Any]]) -> None:
+            for case in cases:
+                questions.write(f"{json.dumps(case)}\n")
+            questions.flush()
+
+        def answered(cases: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+            writer = Thread(target=write, args=(cases,))
+            writer.start()
+            for _ in cases:
+                yield json.loads(answers.readline() or '"it ended"')
+            writer.join()
+
+        yield answered
+        questions.close()
+        assert node.wait(timeout=20) == 0
 
 
 def bundle_case(raw: bytes, trust: str | None) -> dict[str, Any]:
@@ -74,7 +94,7 @@ def without_reasons(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_check_of_a_vector_is_made_and_ends_alike(name: str) -> None:
+def test_every_check_of_a_vector_is_made_and_ends_alike(ask: Ask, name: str) -> None:
     raw, trust = vector(name)
     answers = ask([bundle_case(raw, trust), bundle_case(raw, None)])
 
@@ -92,7 +112,7 @@ def test_the_real_devnet_s_vector_is_what_our_verifier_reports() -> None:
     assert told.verdict == expected["verdict"] == "valid"
 
 
-def test_every_change_that_has_to_be_refused_fails_the_same_checks() -> None:
+def test_every_change_that_has_to_be_refused_fails_the_same_checks(ask: Ask) -> None:
     attacks = json.loads((FOLDER / "refused.json").read_text())
     cases = []
     for attack in attacks:
@@ -103,7 +123,7 @@ def test_every_change_that_has_to_be_refused_fails_the_same_checks() -> None:
         assert (answer["verdict"], failed(answer)) == ("invalid", attack["failed"]), attack["name"]
 
 
-def test_bitcoin_vectors_give_the_same_facts_or_the_same_refusal() -> None:
+def test_bitcoin_vectors_give_the_same_facts_or_the_same_refusal(ask: Ask) -> None:
     vectors = json.loads((VECTORS / "bitcoin" / "spv.json").read_text())
     answers = ask([{"kind": "spv", "proof": v["proof"], "policy": v["policy"]} for v in vectors])
 
@@ -113,7 +133,7 @@ def test_bitcoin_vectors_give_the_same_facts_or_the_same_refusal() -> None:
         assert answer == (shown if facts else {"refused": one["refused"]}), one["name"]
 
 
-def test_checkpoint_vectors_give_the_same_head_or_the_same_refusal() -> None:
+def test_checkpoint_vectors_give_the_same_head_or_the_same_refusal(ask: Ask) -> None:
     vectors = json.loads((VECTORS / "log" / "checkpoints.json").read_text())
     keys = ("note", "rotations", "origin", "address")
     answers = ask([{"kind": "checkpoint"} | {key: v[key] for key in keys} for v in vectors])
@@ -122,7 +142,7 @@ def test_checkpoint_vectors_give_the_same_head_or_the_same_refusal() -> None:
         assert answer == one.get("head", {"refused": one.get("refused")}), one["name"]
 
 
-def test_consistency_vectors_of_certificate_transparency_are_accepted() -> None:
+def test_consistency_vectors_of_certificate_transparency_are_accepted(ask: Ask) -> None:
     vectors = json.loads((VECTORS / "log" / "rfc6962.json").read_text())
     roots, proofs = vectors["roots"], [v for v in vectors["consistency"] if v["old"] != v["new"]]
     good = [
@@ -131,18 +151,18 @@ def test_consistency_vectors_of_certificate_transparency_are_accepted() -> None:
         for v in proofs
     ]  # fmt: skip
     bad = [{**case, "path": case["path"][::-1]} for case in good if len(case["path"]) > 1]
-    answers = ask(good + bad)
+    answers = list(ask(good + bad))
 
     assert answers[: len(good)] == [{}] * len(good)
     assert all("refused" in answer for answer in answers[len(good) :])
 
 
-def test_headers_and_a_storage_path_of_mainnet_are_read_alike() -> None:
+def test_headers_and_a_storage_path_of_mainnet_are_read_alike(ask: Ask) -> None:
     headers = json.loads((VECTORS / "evm" / "headers.json").read_text())["rlp"]
     stored = json.loads((VECTORS / "evm" / "storage_proof.json").read_text())
     key = keccak256(bytes.fromhex(stored["key"])).hex()
     path = {"kind": "path", "root": stored["storageHash"], "key": key, "nodes": stored["proof"]}
-    answers = ask([*({"kind": "header", "rlp": one["rlp"]} for one in headers), path])
+    answers = list(ask([*({"kind": "header", "rlp": one["rlp"]} for one in headers), path]))
 
     for one, answer in zip(headers, answers[:-1], strict=True):
         assert answer == {"block": one["hash"].removeprefix("0x"), "height": one["height"]}
@@ -153,7 +173,7 @@ def test_headers_and_a_storage_path_of_mainnet_are_read_alike() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_flipped_bit_anywhere_is_refused_by_both(name: str) -> None:
+def test_a_flipped_bit_anywhere_is_refused_by_both(ask: Ask, name: str) -> None:
     raw, trust = vector(name)
     known = read_trust(trust.encode())
     chance = random.Random(f"{SEED}/{name}")
@@ -169,7 +189,7 @@ def test_a_flipped_bit_anywhere_is_refused_by_both(name: str) -> None:
         assert told == ("invalid", "invalid"), f"flip {number}, FUZZ_SEED={SEED}"
 
 
-def test_careful_forgeries_are_judged_alike() -> None:
+def test_careful_forgeries_are_judged_alike(ask: Ask) -> None:
     cases = forgeries(SEED, CASES)
     answers = ask([bundle_case(*case) for _, case in cases])
     told = []
@@ -181,7 +201,7 @@ def test_careful_forgeries_are_judged_alike() -> None:
     assert {"valid", "invalid"} <= set(told), "the forgeries are too crude to tell verifiers apart"
 
 
-def test_canonical_json_is_the_same_language_for_both() -> None:
+def test_canonical_json_is_the_same_language_for_both(ask: Ask) -> None:
     chance = random.Random(SEED)
     texts = [*ODD_TEXTS, *(_scribbled(chance) for _ in range(2000))]
     answers = ask([{"kind": "canonical", "text": base64.b64encode(t).decode()} for t in texts])
@@ -239,7 +259,7 @@ def _contradicted_run() -> Case:
 
 
 @pytest.mark.parametrize("make", [_forged_hashlock, _contradicted_run])
-def test_what_contradicts_itself_or_the_trust_file_is_refused(make: Any) -> None:
+def test_what_contradicts_itself_or_the_trust_file_is_refused(ask: Ask, make: Any) -> None:
     [answer] = ask([bundle_case(*make())])
 
     assert answer["verdict"] == "invalid"
