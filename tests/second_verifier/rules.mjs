@@ -4,6 +4,7 @@ import { Refused } from "./errors.mjs";
 import { encode } from "./canonical.mjs";
 import { isWhole } from "./fields.mjs";
 import { follow } from "./course.mjs";
+import { chainName } from "./payload.mjs";
 
 const OWN_ID = ["lock", "hold", "mint"];
 const AFTER = ["reopened", "taken_over", "intent", "included", "orphaned", "done", "not_done", "withdrawn"];
@@ -11,11 +12,8 @@ const acts = (step) => step.class !== "retriable";
 const late = (course, line) => Math.floor(line.atMs / 1000) > course.first.deadline_s;
 const keyOf = (data) => `${data.step}/${data.dir}`;
 
-/** The same for two names of one chain. */
-function placeOf(course, step) {
-  const terms = course.plan.chains[step.chain];
-  return `${terms.kind} ${terms.chain_id} ${terms.genesis ?? step.chain}`;
-}
+/** The same for two names of one chain: what evidence is compared with, not the terms beside it. */
+const placeOf = (course, step) => chainName(step.chain, course.plan.chains[step.chain]);
 
 /** Persons are told apart without regard to case and outer white space. */
 const personOf = (by) => by.trim().toUpperCase().toLowerCase();
@@ -57,17 +55,22 @@ function intents() {
   };
 }
 
+/** Whether two effects in one transaction are each bound to an operation id or an output of their own. */
+function apart(course, one, other) {
+  const steps = [one, other].map((data) => course.step(data.step));
+  if (one.step === other.step || !steps.every((step) => OWN_ID.includes(step.action.kind))) return false;
+  const outputs = steps.every((step) => course.plan.chains[step.chain].kind === "bitcoin") && one.dir === "forward";
+  return !outputs || other.dir !== "forward" || (one.facts.outpoint ?? null) !== (other.facts.outpoint ?? null);
+}
+
 function oneEffect() {
   const served = new Map();
   return (course, { kind, data }) => {
     if (!["included", "done"].includes(kind)) return;
-    const step = course.step(data.step);
-    const tx = `${placeOf(course, step)} ${data.tx.replace(/^0x/, "")}`;
+    const tx = `${placeOf(course, course.step(data.step))} ${data.tx.replace(/^0x/, "")}`;
     const others = (served.get(tx) ?? []).filter((one) => keyOf(one) !== keyOf(data));
     served.set(tx, [...others, data]);
-    const ownId = (id) => OWN_ID.includes(course.step(id).action.kind);
-    const both = (one) => one.step !== data.step && ownId(one.step) && ownId(data.step);
-    if (!others.every(both)) return "its transaction is counted for another effort";
+    if (!others.every((one) => apart(course, one, data))) return "its transaction is counted for another effort";
   };
 }
 

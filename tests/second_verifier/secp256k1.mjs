@@ -80,8 +80,21 @@ function combined(a, b, q) {
   return sum;
 }
 
+// One transaction often shows several outcomes; its signature is worked out once.
+const REMEMBERED = 512;
+const known = new Map();
+
 /** Address (20 bytes) of the key that made the signature; `odd` says which of two points r names. */
 export function recover(digest, r, s, odd, check) {
+  const name = `${toHex(digest)} ${r} ${s} ${odd}`;
+  if (!known.has(name)) {
+    if (known.size >= REMEMBERED) known.clear();
+    known.set(name, recovered(digest, r, s, odd, check));
+  }
+  return known.get(name);
+}
+
+function recovered(digest, r, s, odd, check) {
   need(r > 0n && r < ORDER && s > 0n && s < ORDER, check, "r or s is no number below the order");
   const square = mod(r * r * r + 7n);
   let y = power(square, (P + 1n) / 4n);

@@ -12,6 +12,7 @@ from threading import Thread
 from typing import Any, Final
 
 import pytest
+from eth_utils.address import to_checksum_address
 
 from proofs import canonical
 from proofs.bundle import verify_bundle
@@ -19,8 +20,19 @@ from proofs.errors import ProofError
 from proofs.keccak import keccak256
 from proofs.report import Report
 from proofs.trust import read_trust
-from tests.unit.bundle_scene import BITCOIN, Story, committed, rechained, rolled_back
+from tests.unit import bitcoin_step_scene as btc
+from tests.unit.bundle_scene import (
+    BITCOIN,
+    EVM,
+    Story,
+    committed,
+    lock_of,
+    rechained,
+    rolled_back,
+)
 from tests.unit.bundle_vectors import FOLDER, changed
+from tests.unit.evm_step_scene import CASES as EVM_CASES
+from tests.unit.evm_step_scene import SENDER, action_of
 from tests.unit.second_verifier_cases import Case, forgeries
 
 ROOT: Final = Path(__file__).parents[2]
@@ -258,8 +270,86 @@ def _contradicted_run() -> Case:
     return story.bundle(), json.dumps(trust)
 
 
-@pytest.mark.parametrize("make", [_forged_hashlock, _contradicted_run])
-def test_what_contradicts_itself_or_the_trust_file_is_refused(ask: Ask, make: Any) -> None:
+def _one_payment_for_two_steps() -> Case:
+    """One chain under two names, told apart by a genesis that no EVM evidence shows."""
+    plan = lock_of(participants={})
+    east = plan["chains"]["east"]
+    plan["chains"] = {"east": east, "again": {**east, "genesis": f"0x{'78' * 32}"}}
+    plan["steps"] = [
+        {
+            **plan["steps"][0],
+            "id": name, "chain": chain, "action": action_of("transfer"), "confirm": False,
+        }
+        for name, chain in (("one", "east"), ("two", "again"))
+    ]  # fmt: skip
+    plan["confirm_order"] = []
+    story = Story(plan)
+    story.start()
+    story.records[0]["data"]["expiries"] = {}
+    given = EVM_CASES["transfer"].given()
+    where = {key: given.record[key] for key in ("tx", "block", "height")}
+    story.blocks = {EVM: {where["block"][2:]: where["height"]}}
+    for number, name in enumerate(("one", "two"), 1):
+        claim = [[to_checksum_address(SENDER), 0]]
+        story.intent(name, "forward", f"0x{number:064x}", claim)
+        story.outcome(name, "forward", where, given.proofs)
+    story.decide("commit")
+    story.close("committed")
+    return _told(story)
+
+
+def _one_output_for_two_holds() -> Case:
+    """Two holds of one hashlock, and a transaction that makes only one."""
+    plan = lock_of(participants={})
+    hold = plan["steps"][1]
+    plan["steps"], plan["confirm_order"] = [hold, {**hold, "id": "other"}], ["hold", "other"]
+    plan["chains"] = {"west": plan["chains"]["west"]}
+    story = Story(plan)
+    story.start()
+    expiry = {"height": btc.LOCKTIME}
+    story.records[0]["data"]["expiries"] = {"hold": expiry, "other": expiry}
+    coins = (btc.COIN, f"{'bb' * 32}:1")
+    made = [(btc.AMOUNT, btc.HOLD.output_script()), btc.CHANGE]
+    where, proof = _mined(story, btc.raw_tx([btc.spend(coin) for coin in coins], made), 60)
+    facts = {
+        "outpoint": f"{where['tx']}:0", "value_sat": str(btc.AMOUNT), "hashlock": btc.HASHLOCK
+    }  # fmt: skip
+    for number, (name, coin) in enumerate(zip(plan["confirm_order"], coins, strict=True), 1):
+        story.intent(name, "forward", f"{number:064x}", [[coin, 0]], hashlock=btc.HASHLOCK)
+        story.outcome(name, "forward", where, [proof], facts=facts)
+    story.decide("commit")
+    for name in plan["confirm_order"]:
+        reveal = {"gen": 1, "hashlock": btc.HASHLOCK, "deliver": "secret", "until_s": 1}
+        story.write("reveal", {"step": name, **reveal})
+    witness = (b"signature", btc.PREIMAGE, b"\x01", btc.HOLD.witness_script())
+    spent = btc.spend(facts["outpoint"], *witness)
+    raw = btc.raw_tx([spent], [(btc.AMOUNT - 900, btc.script(btc.COLD))])
+    where, proof = _mined(story, raw, 70, witness=True)
+    for name in plan["confirm_order"]:
+        story.outcome(name, "confirm", where, [proof])
+    story.close("committed")
+    return _told(story)
+
+
+def _mined(
+    story: Story, raw: bytes, height: int, *, witness: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    block = btc.block_with(raw, 2, height)
+    story.blocks.setdefault(BITCOIN, {})[block.hash] = height
+    where = {"tx": block.txids[2], "block": block.hash, "height": height}
+    return where, block.proof(2, witness=witness)
+
+
+def _told(story: Story) -> Case:
+    story.records = rechained(story.records)
+    return story.bundle(), json.dumps(story.trust())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [_forged_hashlock, _contradicted_run, _one_payment_for_two_steps, _one_output_for_two_holds],
+)
+def test_what_contradicts_itself_or_counts_twice_is_refused(ask: Ask, make: Any) -> None:
     [answer] = ask([bundle_case(*make())])
 
     assert answer["verdict"] == "invalid"
