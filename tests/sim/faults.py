@@ -52,7 +52,8 @@ _WAYS: Final = {
     "unused": _READ,
     "fill": _READ,
     "cover": _READ,
-    "prove": _READ,
+    # It changes nothing, so whether its answer was lost or never made is the same.
+    "prove": ("error", "crash_before"),
     # keys needs memory only, and a follower repairs itself: neither has an error to raise.
     "keys": ("crash_before",),
     "follow": ("crash_before",),
