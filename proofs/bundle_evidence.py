@@ -128,10 +128,10 @@ def _check(
             failed(_STEP, "step-kinds: its proofs are of other kinds than its record says", subject)
         )
         return
-    chain = chain_name(step.chain, terms)
-    known = trust.chains.get(chain) if trust is not None else None
     check = _on_evm if terms["kind"] == "evm" else _on_bitcoin
     try:
+        chain = chain_name(step.chain, terms)
+        known = trust.chains.get(chain) if trust is not None else None
         check(found, course, records, (step, direction, effort), forms, chain, known)
     except Refused as refused:
         if refused.check in _UNCOVERED:
@@ -206,6 +206,7 @@ def _on_bitcoin(
         trust.policy,
     )
     run = shown.spv.run
+    _contradicted(forms[0], run.height, trust)
     found.shown[subject] = shown.text
     found.checks.append(_accepted(forms, chain, trust, shown.text, subject))
     carried = trust.carries(run.anchor)
@@ -216,6 +217,14 @@ def _on_bitcoin(
     depth, place = f"{run.confirmations} blocks deep", f"{chain} {ref.height} {ref.hash}"
     known = found.tell(chain, ref.hash, lambda: passed(_HEADER, depth, place, by=carried))
     found.blocks[subject] = [_block(chain, ref.hash, ref.height, ref.time_s, known)]
+
+
+def _contradicted(form: Mapping[str, Any], height: int, trust: ChainTrust) -> None:
+    """Raise `Refused` if the verifier knows another block in the place of one of the run's."""
+    from proofs.bitcoin_tx import sha256d, shown
+
+    for number, header in enumerate(form["headers"]):
+        trust.believes(shown(sha256d(bytes.fromhex(header))), height + number - form["at"])
 
 
 def _accepted(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from proofs.caip2 import caip2
 from proofs.errors import Refused
 from proofs.saga_form import Line
 from proofs.saga_plan import Step
@@ -95,6 +96,8 @@ class OneEffect:
 
     def __init__(self) -> None:
         self._served: dict[tuple[str, str], set[_Key]] = {}
+        #: (chain, outpoint) → the step whose effect that output is.
+        self._outputs: dict[tuple[str, str], str] = {}
 
     def see(self, course: Course, line: Line) -> None:
         """Check one record against the course before it."""
@@ -108,12 +111,25 @@ class OneEffect:
                 both = f"the {other[1]} of step {other[0]}"
                 raise _refused(line, f"its transaction is counted for {both} already")
         served.add(key)
+        self._one_output(course, line, step)
+
+    def _one_output(self, course: Course, line: Line, step: Step) -> None:
+        """Refuse an output that is the effect of two steps, though each has its own id."""
+        outpoint = line.data["facts"].get("outpoint")
+        if line.data["dir"] != "forward" or outpoint is None:
+            return
+        owner = self._outputs.setdefault((_place(course, step), str(outpoint)), step.id)
+        if owner != step.id:
+            raise _refused(line, f"its output {outpoint} is the effect of step {owner} already")
 
 
 def _place(course: Course, step: Step) -> str:
-    """Return what is the same for two names of one chain."""
+    """Return what is the same for two names of one chain: all that evidence can show of it."""
     terms: Mapping[str, object] = course.plan["chains"][step.chain]
-    return f"{terms['kind']} {terms.get('chain_id')} {terms.get('genesis', step.chain)}"
+    try:
+        return caip2(terms)
+    except Refused:
+        return f"{terms['kind']}:{step.chain}"  # no evidence of such a chain is ever accepted
 
 
 def _bare(tx: str) -> str:

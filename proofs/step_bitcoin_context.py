@@ -95,6 +95,8 @@ def _outcome(
 def _hashlock(bodies: Sequence[Mapping[str, Any]], step: str) -> str | None:
     """Return the one hashlock that the step's records name."""
     said = {reveal["hashlock"] for reveal in _data(bodies, "reveal", step)}
+    intents = _data(bodies, "intent", step, "forward")
+    said |= {intent["hashlock"] for intent in intents if "hashlock" in intent}
     for kind in ("intent", "done"):
         facts = [data["facts"] for data in _data(bodies, kind, step, "forward")]
         said |= {one["hashlock"] for one in facts if "hashlock" in one}

@@ -17,6 +17,7 @@ from proofs.evm_inclusion import build_receipt, verify_receipt
 from proofs.evm_receipts import COMMIT_ALL
 from proofs.evm_storage import LAYOUTS, build_storage, operation_slots, verify_storage
 from tests.e2e.evm_scene import ALZ, Deployment, secret_of
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +76,11 @@ class Node:
         return op_id, chain.send(call, chain.accounts[1])["transactionHash"]
 
     def prove(self, name: bytes) -> dict[str, Any]:
-        receipt = self.rpc("eth_getTransactionReceipt", "0x" + name.hex())
+        # A node that mines at once answers before it has mined.
+        hashed = "0x" + name.hex()
+        receipt = wait_until(
+            lambda: self.rpc("eth_getTransactionReceipt", hashed), what="its receipt"
+        )
         block, receipts = self.block(receipt["blockNumber"])
         return build_receipt(CHAIN, block, receipts, name, COMMIT_ALL)
 

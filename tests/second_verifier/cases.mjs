@@ -4,9 +4,10 @@ import { fromBase64, fromHex, toHex, utf8 } from "./bytes.mjs";
 import { verifySpv } from "./bitcoin.mjs";
 import { digest, parse } from "./canonical.mjs";
 import { verifyCheckpoint } from "./checkpoint.mjs";
-import { readHeader } from "./evm.mjs";
+import { readHeader, verifyReceipt, verifyStorage } from "./evm.mjs";
 import { verifyConsistency } from "./log.mjs";
 import { lookUp } from "./trie.mjs";
+import { checkRules } from "./rules.mjs";
 import { checkBitcoinStep } from "./step_bitcoin.mjs";
 import { checkEvmStep } from "./step_evm.mjs";
 import { judged } from "./verify.mjs";
@@ -38,6 +39,15 @@ const CASES = {
     const [known, claims] = [{ ...policy, minWork: BigInt(policy.min_work) }, new Set(context.claims)];
     const shown = checkBitcoinStep(step, terms, chain, dir, record, proofs, { ...context, claims }, known);
     return { blocks: [shown.block] };
+  },
+  rules: ({ records }) => checkRules(records).checks.map(([name, status]) => [name, status]),
+  receipt: ({ proof }) => {
+    const { block, height, index, succeeded, tx } = verifyReceipt(proof);
+    return { block, height, index, succeeded, tx: tx.hash, sender: tx.sender };
+  },
+  storage: ({ proof }) => {
+    const { block, height, status, contract, group, opId } = verifyStorage(proof);
+    return { block, height, status, contract, group, op_id: opId };
   },
   header: ({ rlp }) => {
     const { block, height } = readHeader(rlp);

@@ -36,7 +36,8 @@ function pathOf(value) {
   return value.map((node) => fromHex(node, FORM));
 }
 
-function chainOf(form) {
+function chainOf(form, kind) {
+  need(form.kind === kind, FORM, "another kind");
   need(typeof form.chain === "string" && CHAIN.test(form.chain), FORM, "no chain of this kind");
   return form.chain;
 }
@@ -163,7 +164,7 @@ function readReceipt(raw) {
 /** `evm.receipt/v1`: a transaction of a block and what became of it. */
 export function verifyReceipt(form) {
   exactly(form, ["kind", "chain", "header", "index", "receipt", "transaction"], FORM);
-  const chain = chainOf(form);
+  const chain = chainOf(form, "evm.receipt/v1");
   need(isWhole(form.index) && form.index <= 2 ** 24, FORM, "no index of a transaction");
   const header = readHeader(form.header);
   const key = rlp.encodeInt(form.index);
@@ -202,7 +203,7 @@ function readHead(head) {
 /** `evm.storage/v1`: the state of an operation at the end of a block. */
 export function verifyStorage(form) {
   exactly(form, ["kind", "chain", "header", "contract", "account", "group", "op_id", "head", "terms"], FORM);
-  const chain = chainOf(form);
+  const chain = chainOf(form, "evm.storage/v1");
   const contract = fromHex(form.contract, FORM, 20);
   const [group, id] = [fromHex(form.group, FORM, 20), fromHex(form.op_id, FORM, 32)];
   const header = readHeader(form.header);
@@ -221,7 +222,7 @@ export function verifyStorage(form) {
 /** `evm.ancestor/v1`: the hash of an earlier block, as the history contract holds it. */
 export function verifyAncestor(form) {
   exactly(form, ["kind", "chain", "header", "ancestor", "account", "slot"], FORM);
-  const chain = chainOf(form);
+  const chain = chainOf(form, "evm.ancestor/v1");
   const header = readHeader(form.header);
   need(isWhole(form.ancestor), FORM, "no height");
   const below = header.height - form.ancestor;

@@ -2,7 +2,7 @@
 import { Refused, need } from "./errors.mjs";
 import { fromHex } from "./bytes.mjs";
 import { parseLoose } from "./canonical.mjs";
-import { exactly, HEX20, isObject, isWhole } from "./fields.mjs";
+import { exactly, HEX20, isObject, isWhole, matches } from "./fields.mjs";
 import { NETWORKS } from "./bitcoin.mjs";
 
 const FORM = "trust-form";
@@ -117,7 +117,7 @@ function readLog(form) {
   if (form === null) return null;
   exactly(form, ["origin", "address", "checkpoint"], FORM);
   need(typeof form.origin === "string" && /^[a-z0-9][a-z0-9._/:-]{0,127}$/.test(form.origin), FORM, "the log's origin");
-  need(typeof form.address === "string" && HEX20.test(form.address), FORM, "the log's address");
+  need(matches(HEX20)(form.address), FORM, "the log's address");
   if (form.checkpoint !== null) {
     exactly(form.checkpoint, ["size", "root"], FORM);
     need(isWhole(form.checkpoint.size), FORM, "the checkpoint's size");
@@ -140,7 +140,7 @@ export function readTrust(raw) {
   const form = exactly(parsed(raw), ["v", "kind", "log", "chains", "participants"], FORM);
   need(form.v === 1 && form.kind === "trust/v1", FORM, "no trust file of this version");
   for (const [role, address] of entriesOf(form.participants)) {
-    need(/^[a-z][a-z0-9_-]{0,47}$/.test(role) && HEX20.test(address), FORM, "a participant");
+    need(/^[a-z][a-z0-9_-]{0,47}$/.test(role) && matches(HEX20)(address), FORM, "a participant");
   }
   const chains = new Map(entriesOf(form.chains).map(([name, value]) => [name, readChain(name, value)]));
   return { log: readLog(form.log), chains, participants: form.participants };

@@ -16,7 +16,7 @@ from proofs import canonical
 from proofs.errors import ProofError
 from tests.unit.bundle_scene import Story, committed, rechained, rolled_back
 
-__all__ = ["Case", "forgeries", "get", "ways"]
+__all__ = ["Case", "damaged", "forgeries", "histories", "other_plans"]
 
 #: A bundle and a trust file as JSON.
 Case = tuple[bytes, str]
@@ -33,7 +33,7 @@ _VALUES: Final[tuple[Any, ...]] = (
 )  # fmt: skip
 
 
-def ways(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+def _ways(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Paths to every member and element."""
     found = [way] if way else []
     items: Any = ()
@@ -42,11 +42,11 @@ def ways(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     elif isinstance(value, list):
         items = enumerate(value)
     for key, inner in items:
-        found += ways(inner, (*way, key))
+        found += _ways(inner, (*way, key))
     return found
 
 
-def get(form: Any, way: tuple[Any, ...]) -> Any:
+def _get(form: Any, way: tuple[Any, ...]) -> Any:
     for key in way:
         form = form[key]
     return form
@@ -71,7 +71,7 @@ def forgeries(seed: str, count: int) -> list[tuple[str, Case]]:
         case += 1
         try:
             made.append(_forged(chance))
-        except (ProofError, KeyError, IndexError, TypeError, AttributeError):
+        except (ProofError, LookupError, TypeError, ValueError, AttributeError):
             continue  # a change of which no bundle can be made
     return made
 
@@ -109,8 +109,52 @@ def _bundle_of(name: str, records: list[dict[str, Any]], evidence: dict[str, byt
 
 
 def _other_records(chance: random.Random, name: str) -> tuple[str, bytes]:
-    story = _told(name)
-    records = copy.deepcopy(story.records)
+    what, records = _history(chance, name)
+    return what, _bundle_of(name, records, dict(_told(name).evidence))
+
+
+def histories(seed: str, count: int) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Records that were changed, then numbered and chained anew."""
+    made: list[tuple[str, list[dict[str, Any]]]] = []
+    case = 0
+    while len(made) < count:
+        chance = random.Random(f"{seed}/history {case}")
+        case += 1
+        try:
+            what, records = _history(chance, chance.choice(sorted(_STORIES)))
+            made.append((what, rechained(records)))
+        except (ProofError, LookupError, TypeError, ValueError):
+            continue  # a value that has no canonical form, or a record that is none
+    return made
+
+
+def damaged(chance: random.Random, form: dict[str, Any]) -> dict[str, Any]:
+    """A copy with one member changed a little."""
+    other = copy.deepcopy(form)
+    _damage(chance, other)
+    return other
+
+
+def other_plans() -> list[tuple[str, Case]]:
+    """Each member of each action changed: the evidence shows another effect than the plan wants."""
+    made = []
+    for name in sorted(_STORIES):
+        story = _told(name)
+        steps = story.records[0]["data"]["plan"]["steps"]
+        for number, step in enumerate(steps):
+            for member, value in step["action"].items():
+                if not isinstance(value, str):
+                    continue
+                records = copy.deepcopy(story.records)
+                action = records[0]["data"]["plan"]["steps"][number]["action"]
+                action[member] = f"{value[:-1]}{'1' if value[-1] != '1' else '2'}"
+                raw = _bundle_of(name, records, dict(story.evidence))
+                made.append((f"{name}: {step['id']}: {member}", (raw, json.dumps(story.trust()))))
+    return made
+
+
+def _history(chance: random.Random, name: str) -> tuple[str, list[dict[str, Any]]]:
+    records = copy.deepcopy(_told(name).records)
     done = []
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         at, to = chance.randrange(1, len(records)), chance.randrange(1, len(records))
@@ -125,18 +169,18 @@ def _other_records(chance: random.Random, name: str) -> tuple[str, bytes]:
             done.append(_exchange(chance, records))
             continue
         done.append(f"{change} {at} {to}")
-    return ", ".join(done), _bundle_of(name, records, dict(story.evidence))
+    return ", ".join(done), records
 
 
 def _exchange(chance: random.Random, records: list[dict[str, Any]]) -> str:
     """Give a member the value that one of its name has elsewhere, or any other."""
-    places = ways(records)
+    places = _ways(records)
     way = chance.choice([one for one in places if len(one) > 1 and one[1] in {"data", "at"}])
     alike = [one for one in places if one[-1] == way[-1] and one != way]
     value = chance.choice(_VALUES)
     if alike and chance.random() < 0.6:
-        value = get(records, chance.choice(alike))
-    get(records, way[:-1])[way[-1]] = copy.deepcopy(value)
+        value = _get(records, chance.choice(alike))
+    _get(records, way[:-1])[way[-1]] = copy.deepcopy(value)
     return f"set {way} to {ascii(value)[:60]}"
 
 
@@ -155,8 +199,8 @@ def _other_proof(chance: random.Random, name: str) -> tuple[str, bytes]:
 
 
 def _damage(chance: random.Random, form: Any) -> str:
-    way = chance.choice(ways(form))
-    place = get(form, way[:-1])
+    way = chance.choice(_ways(form))
+    place = _get(form, way[:-1])
     if isinstance(place, dict) and chance.random() < 0.15:
         place["zz"] = place.pop(way[-1])
         return f"rename {way}"

@@ -371,11 +371,25 @@ def test_a_payee_may_redeem_two_holds_in_one_transaction() -> None:
                 copied["data"] |= {"tx": "ef" * 32, "claim": [[btc.OTHER, 0]]}
             if copied["data"].get("dir") == "forward" and "tx" in copied["data"]:
                 copied["data"]["tx"] = "ef" * 32
+                if "outpoint" in copied["data"].get("facts", {}):
+                    copied["data"]["facts"]["outpoint"] = f"{'ef' * 32}:0"
             records.insert(index + 1, copied)
     chained = _in_order(rechained(records))
 
     assert broken(chained) == set()
     assert sum(one["data"].get("tx") == redeem["tx"] for one in chained) > 3
+
+
+def test_one_output_is_not_the_effect_of_two_holds() -> None:
+    records = copy.deepcopy(committed().records)
+    made = records[at(records, "done", "hold", "forward")]["data"]
+    mint = at(records, "done", "mint", "forward")
+    outpoint = {**records[mint]["data"]["facts"], "outpoint": made["facts"]["outpoint"]}
+    other = changed(records, mint, facts=outpoint)
+    assert broken(other) == set(), "another chain's output of that name is another output"
+
+    other[0]["data"]["plan"]["chains"]["east"] = other[0]["data"]["plan"]["chains"]["west"]
+    assert "one-effect" in broken(rechained(other))
 
 
 def _in_order(records: Records) -> Records:

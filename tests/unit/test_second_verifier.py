@@ -16,9 +16,13 @@ from eth_utils.address import to_checksum_address
 
 from proofs import canonical
 from proofs.bundle import verify_bundle
+from proofs.bundle_form import read_bundle
 from proofs.errors import ProofError
+from proofs.evm_inclusion import verify_receipt
+from proofs.evm_storage import verify_storage
 from proofs.keccak import keccak256
 from proofs.report import Report
+from proofs.saga_rules import check_rules
 from proofs.trust import read_trust
 from tests.unit import bitcoin_step_scene as btc
 from tests.unit.bundle_scene import (
@@ -33,19 +37,19 @@ from tests.unit.bundle_scene import (
 from tests.unit.bundle_vectors import FOLDER, changed
 from tests.unit.evm_step_scene import CASES as EVM_CASES
 from tests.unit.evm_step_scene import SENDER, action_of
-from tests.unit.second_verifier_cases import Case, forgeries
+from tests.unit.second_verifier_cases import Case, damaged, forgeries, histories, other_plans
+from tests.unit.test_proofs_saga_rules import BROKEN
 
 ROOT: Final = Path(__file__).parents[2]
 VECTORS: Final = FOLDER.parent
 NAMES: Final = ("committed", "rolled-back", "devnet-alz-hold")
 #: Other cases: FUZZ_SEED=7 FUZZ_CASES=5000.
 SEED: Final = os.environ.get("FUZZ_SEED") or "8191"
-CASES: Final = min(int(os.environ.get("FUZZ_CASES") or "100"), 20_000)
+CASES: Final = min(int(os.environ.get("FUZZ_CASES") or "60"), 20_000)
 FLIPS: Final = 300
 
 
-#: Answers come while further questions are written, so that both verifiers work at once.
-Ask = Callable[[Sequence[Mapping[str, Any]]], Iterator[Any]]
+Ask = Callable[[Sequence[Mapping[str, Any]]], list[Any]]
 
 
 @pytest.fixture(scope="module")
@@ -64,12 +68,12 @@ def ask() -> Iterator[Ask]:
                 questions.write(f"{json.dumps(case)}\n")
             questions.flush()
 
-        def answered(cases: Sequence[Mapping[str, Any]]) -> Iterator[Any]:
+        def answered(cases: Sequence[Mapping[str, Any]]) -> list[Any]:
             writer = Thread(target=write, args=(cases,))
             writer.start()
-            for _ in cases:
-                yield json.loads(answers.readline() or '"it ended"')
+            told = [json.loads(answers.readline() or '"it ended"') for _ in cases]
             writer.join()
+            return told
 
         yield answered
         questions.close()
@@ -163,7 +167,7 @@ def test_consistency_vectors_of_certificate_transparency_are_accepted(ask: Ask) 
         for v in proofs
     ]  # fmt: skip
     bad = [{**case, "path": case["path"][::-1]} for case in good if len(case["path"]) > 1]
-    answers = list(ask(good + bad))
+    answers = ask(good + bad)
 
     assert answers[: len(good)] == [{}] * len(good)
     assert all("refused" in answer for answer in answers[len(good) :])
@@ -174,7 +178,7 @@ def test_headers_and_a_storage_path_of_mainnet_are_read_alike(ask: Ask) -> None:
     stored = json.loads((VECTORS / "evm" / "storage_proof.json").read_text())
     key = keccak256(bytes.fromhex(stored["key"])).hex()
     path = {"kind": "path", "root": stored["storageHash"], "key": key, "nodes": stored["proof"]}
-    answers = list(ask([*({"kind": "header", "rlp": one["rlp"]} for one in headers), path]))
+    answers = ask([*({"kind": "header", "rlp": one["rlp"]} for one in headers), path])
 
     for one, answer in zip(headers, answers[:-1], strict=True):
         assert answer == {"block": one["hash"].removeprefix("0x"), "height": one["height"]}
@@ -213,6 +217,62 @@ def test_careful_forgeries_are_judged_alike(ask: Ask) -> None:
     assert {"valid", "invalid"} <= set(told), "the forgeries are too crude to tell verifiers apart"
 
 
+def test_changed_histories_break_the_same_rules(ask: Ask) -> None:
+    cases = [*histories(SEED, 5 * CASES), *((make.__name__, make()[0]) for make in BROKEN)]
+    answers = ask([{"kind": "rules", "records": records} for _, records in cases])
+    for (what, records), answer in zip(cases, answers, strict=True):
+        ours = [[check.name, check.status] for check in check_rules(records)]
+        assert answer == ours, f"{what}\nFUZZ_SEED={SEED} FUZZ_CASES={CASES}"
+
+
+def test_other_plans_than_the_evidence_shows_are_judged_alike(ask: Ask) -> None:
+    cases = other_plans()
+    answers = ask([bundle_case(*case) for _, case in cases])
+    told = [
+        (judged(*case), answer["verdict"]) for (_, case), answer in zip(cases, answers, strict=True)
+    ]
+
+    assert [one for one, pair in zip(cases, told, strict=True) if pair[0] != pair[1]] == []
+    assert ("invalid", "invalid") in told
+
+
+@pytest.mark.parametrize(
+    ("kind", "scheme", "verify"),
+    [
+        ("receipt", "evm.receipt/v1", verify_receipt),
+        ("storage", "evm.storage/v1", verify_storage),
+    ],
+)
+def test_damaged_evidence_of_the_devnet_is_refused_alike(
+    ask: Ask, kind: str, scheme: str, verify: Callable[[Any], object]
+) -> None:
+    proofs = read_bundle(vector("devnet-alz-hold")[0]).evidence.values()
+    good = [dict(proof) for proof in proofs if proof["kind"] == scheme]
+    chance = random.Random(f"{SEED}/{kind}")
+    cases = good + [damaged(chance, chance.choice(good)) for _ in range(5 * CASES)]
+    answers = ask([{"kind": kind, "proof": case} for case in cases])
+
+    for number, (case, answer) in enumerate(zip(cases, answers, strict=True)):
+        try:
+            verify(case)
+            refused = False
+        except ProofError:
+            refused = True
+        assert ("refused" in answer) == refused, f"case {number}, FUZZ_SEED={SEED}"
+        assert number >= len(good) or not refused
+
+
+@pytest.mark.parametrize(
+    "trust",
+    ['{"v":1,"v":1}', '{"v":1.0}', "[]", "", '{"v":1,"kind":"trust/v1"}', '{"__proto__":1}'],
+)
+def test_what_is_no_trust_file_is_none_for_both(ask: Ask, trust: str) -> None:
+    whole = vector("committed")[1].rstrip()[:-1]
+    texts = (trust, f'{whole}, "v": 1}}', f'{whole}, "zz": 1}}')
+    for text, answer in zip(texts, ask([bundle_case(b"{}", text) for text in texts]), strict=True):
+        assert (answer["verdict"], judged(b"{}", text)) == ("no trust file", "no trust file")
+
+
 def test_canonical_json_is_the_same_language_for_both(ask: Ask) -> None:
     chance = random.Random(SEED)
     texts = [*ODD_TEXTS, *(_scribbled(chance) for _ in range(2000))]
@@ -248,7 +308,7 @@ def _scribbled(chance: random.Random) -> bytes:
     return bytes(text)
 
 
-# ------------------------------------------------------------ where it was stricter
+# ------------------------------------------------------------ forgeries that once passed
 
 
 def _forged_hashlock() -> Case:
@@ -350,6 +410,8 @@ def _told(story: Story) -> Case:
     [_forged_hashlock, _contradicted_run, _one_payment_for_two_steps, _one_output_for_two_holds],
 )
 def test_what_contradicts_itself_or_counts_twice_is_refused(ask: Ask, make: Any) -> None:
-    [answer] = ask([bundle_case(*make())])
+    bundle, trust = make()
+    [answer] = ask([bundle_case(bundle, trust)])
 
     assert answer["verdict"] == "invalid"
+    assert verify_bundle(bundle, read_trust(trust.encode())).verdict == "invalid"
