@@ -1,8 +1,10 @@
-"""What a stranger finds who gets a saga's bundle, and asks the nodes himself."""
+"""What a stranger finds who gets a saga's bundle, asks the nodes himself, and has only proofs/."""
 
 from __future__ import annotations
 
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coordinator.app import configured_nodes, passphrases_for, statements_of
@@ -11,8 +13,7 @@ from coordinator.journal.reading import open_readonly
 from coordinator.log_key import log_address
 from coordinator.notary import open_notary
 from coordinator.testimony import ask, extended, needed_blocks, new_trust
-from proofs.bundle import verify_bundle
-from proofs.trust import read_trust
+from tests.e2e.stranger import Stranger
 
 if TYPE_CHECKING:
     from coordinator.config import Config
@@ -21,7 +22,9 @@ __all__ = ["expect_valid_bundle"]
 
 
 async def expect_valid_bundle(config: Config, saga: str) -> tuple[bytes, bytes]:
-    """Export an ended saga and verify it as a stranger would; return bundle and trust file."""
+    """Export an ended saga and verify it in an empty folder with a copy of proofs/ alone; return
+    bundle and trust file.
+    """
     passphrases = passphrases_for(config, interactive=False)
     notary = open_notary(config, passphrases, now_ms=lambda: time.time_ns() // 1_000_000)
     assert notary is not None
@@ -41,7 +44,10 @@ async def expect_valid_bundle(config: Config, saga: str) -> tuple[bytes, bytes]:
     trust["log"] = {"origin": config.log.origin, "address": address.hex(), "checkpoint": None}
     heard = await ask(needed_blocks(bundle), configured_nodes(config), statements_of)
     raw = extended(trust, heard, statements_of, needed=None, at_s=int(time.time()))
-    report = verify_bundle(bundle, read_trust(raw))
-    wrong = [check for check in report.checks if check.status != "passed"]
-    assert report.verdict == "valid", wrong
+    with tempfile.TemporaryDirectory() as empty:
+        stranger = Stranger.in_folder(Path(empty))
+        for name, content in (("bundle.json", bundle), ("trust.json", raw)):
+            (stranger.folder / name).write_bytes(content)
+        told = stranger.verify(Path("bundle.json"), "--trust", "trust.json", code=0)
+    assert told["verdict"] == "valid"
     return bundle, raw
