@@ -263,8 +263,11 @@ def test_a_command_tells_a_person_what_to_fund_and_funding_lets_the_saga_go_on(
     wait_until(lambda: world.waiting("ethereum"), what="the mint in the pool")
     had_wei = world.set_balance("ethereum", TREASURY, 0)
     world.drop("ethereum")
-    wait_until(told.exists, what="the command", timeout_s=PATIENCE_S)
-    assert f"{saga} fund {TREASURY} with " in told.read_text()
+    # The file is there a moment before its words are.
+    said = wait_until(
+        lambda: told.exists() and told.read_text(), what="the command", timeout_s=PATIENCE_S
+    )
+    assert f"{saga} fund {TREASURY} with " in said
     assert f"fund {TREASURY}" in terminal.run("status").out
     world.set_balance("ethereum", TREASURY, had_wei)
     world.release_blocks("ethereum")
