@@ -265,7 +265,7 @@ def test_a_command_tells_a_person_what_to_fund_and_funding_lets_the_saga_go_on(
     world.drop("ethereum")
     # The file is there a moment before its words are.
     said = wait_until(
-        lambda: told.exists() and told.read_text(), what="the command", timeout_s=PATIENCE_S
+        lambda: told.read_text() if told.exists() else "", what="the command", timeout_s=PATIENCE_S
     )
     assert f"{saga} fund {TREASURY} with " in said
     assert f"fund {TREASURY}" in terminal.run("status").out
