@@ -132,6 +132,7 @@ def _finality(name: str, terms: Mapping[str, Any]) -> dict[str, Any]:
         "chain": chain_name(name, terms),
         "rule": rule if rule is not None else f"{terms['finality_blocks']} blocks",
         "nodes": nodes,
-        "agreed": nodes,
+        # Both adapters call nothing final with fewer; how many agreed no record says.
+        "quorum": nodes // 2 + 1,
         "single_node": nodes == 1,
     }

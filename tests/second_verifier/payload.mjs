@@ -41,7 +41,7 @@ function finalityOf(name, terms) {
   need(isWhole(nodes) && nodes >= 1, "record-form", "a chain's nodes");
   need((terms.finality ?? null) === null || isText(terms.finality), "record-form", "a chain's finality");
   const rule = terms.finality ?? `${terms.finality_blocks} blocks`;
-  return { chain: chainName(name, terms), rule, nodes, agreed: nodes, single_node: nodes === 1 };
+  return { chain: chainName(name, terms), rule, nodes, quorum: Math.floor(nodes / 2) + 1, single_node: nodes === 1 };
 }
 
 export function payloadOf(course, hashes) {
