@@ -8,8 +8,9 @@
 BIN := .venv/bin
 # How many tests run at once. They wait for nodes more than they compute.
 WORKERS ?= auto
-# The lock has wheels for 3.11 to 3.13. PYTHON=/path/to/python chooses one of them.
-PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+# The lock has wheels for 3.11 to 3.13. PYTHON=/path/to/python chooses one of them. The system's own
+# goes first: distributions build theirs optimised, and what is first on PATH often was not.
+PYTHON ?= $(shell for python in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
 	"$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
 	>/dev/null 2>&1 && { echo "$$python"; break; }; done)
 

@@ -272,6 +272,8 @@ def _secret(saga: SagaView, evidence: Evidence) -> Iterator[str]:
         for stamp, whom in evidence.shown:
             if whom == f"{saga.id} {step}" and stamp.records < limit:
                 yield f"I9 {saga.id}: the preimage of {step} was handed out before the decision"
+            if whom == f"evidence of {saga.id} {step}":
+                yield f"I9 {saga.id}: the preimage of {step} was handed to who makes evidence"
         for chain in evidence.chains.values():
             for item in chain.received:
                 if item.stamp.records < limit and any(form in item.raw for form in forms):

@@ -60,7 +60,8 @@ class Evidence:
         raws: transaction id → stored bytes.
         starts: chain → balances before anything happened.
         preimages: (saga, step) → the preimage.
-        shown: (stamp, "saga step") each time a preimage was handed to anything.
+        shown: (stamp, "saga step") each time a preimage was handed to anything, and
+            (stamp, "evidence of saga step") when that was asked for evidence, which needs none.
         logs: (records at that time, text).
         proofs: SHA-256 in hex → stored proof.
         finality_broke: blocks that were final have been taken back; checks of timing are off.

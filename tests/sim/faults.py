@@ -228,7 +228,9 @@ class FaultyAdapter:
         )
 
     async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
-        self._show(task)
+        if task.preimage is not None:
+            whom = f"evidence of {task.saga} {task.step}"
+            self._faults.shown.append((self._faults.stamp(), whom))
         return await self._broken(f"prove {_about(task)}", lambda: self._inner.prove(task, settled))
 
     def _show(self, task: Task) -> None:
