@@ -7,6 +7,7 @@ the parser of the standard library overflows the C stack on a text of 100 kB (se
 
 import json
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 __all__ = ["parse_json"]
@@ -15,8 +16,13 @@ __all__ = ["parse_json"]
 _LIMIT: Final = 5_000
 
 
-def parse_json(text: bytes | str) -> Any:
+def parse_json(
+    text: bytes | str, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> Any:
     """Return the value of a JSON text.
+
+    Args:
+        pairs: makes an object of its members, as ``json.loads`` takes it; it may raise ValueError.
 
     Raises:
         ValueError: it is no JSON, or nested beyond all reason.
@@ -24,6 +30,6 @@ def parse_json(text: bytes | str) -> Any:
     if sys.getrecursionlimit() > _LIMIT:
         sys.setrecursionlimit(_LIMIT)
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=pairs)
     except RecursionError:
         raise ValueError("nested too deep") from None

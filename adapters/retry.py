@@ -9,14 +9,16 @@ from typing import TypeVar
 
 from tenacity import (
     AsyncRetrying,
+    RetryCallState,
     retry_if_exception_type,
     stop_after_attempt,
-    stop_after_delay,
+    stop_before_delay,
     stop_never,
     wait_random_exponential,
 )
+from tenacity.wait import wait_base
 
-from adapters.errors import Transient
+from adapters.errors import Busy, Transient
 
 __all__ = ["Patience", "reading", "reading_for_ever"]
 
@@ -25,7 +27,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a read is repeated: random waits that double, within both limits."""
+    """How long a read is repeated: random waits that double, within both limits.
+
+    A node that asks for a longer pause gets it; where that does not fit into ``total_s``, the read
+    ends instead.
+    """
 
     attempts: int = 4
     first_wait_s: float = 0.05
@@ -36,6 +42,20 @@ class Patience:
 _DEFAULT = Patience()
 
 
+class _Pause(wait_base):
+    """The usual wait, or the pause that a busy node asked for, if that is longer."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._usual = wait_random_exponential(patience.first_wait_s, patience.longest_wait_s)
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        usual_s = self._usual(retry_state)
+        outcome = retry_state.outcome
+        error = None if outcome is None else outcome.exception()
+        asked_s = error.wait_s if isinstance(error, Busy) else None
+        return usual_s if asked_s is None else max(usual_s, asked_s)
+
+
 async def reading(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAULT) -> T:
     """Return what ``read`` returns, repeating it while it raises `Transient`.
 
@@ -44,8 +64,8 @@ async def reading(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAUL
     """
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Transient),
-        stop=stop_after_attempt(patience.attempts) | stop_after_delay(patience.total_s),
-        wait=wait_random_exponential(patience.first_wait_s, patience.longest_wait_s),
+        stop=stop_after_attempt(patience.attempts) | stop_before_delay(patience.total_s),
+        wait=_Pause(patience),
         reraise=True,
     )
     return await _run(retrying, read)
@@ -56,7 +76,7 @@ async def reading_for_ever(read: Callable[[], Awaitable[T]], patience: Patience 
     retrying = AsyncRetrying(
         retry=retry_if_exception_type(Transient),
         stop=stop_never,
-        wait=wait_random_exponential(patience.first_wait_s, patience.longest_wait_s),
+        wait=_Pause(patience),
         reraise=True,
     )
     return await _run(retrying, read)

@@ -7,14 +7,17 @@ which nobody knows whether it arrived (`Ambiguous`). Nothing is ever repeated he
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from itertools import count
 from typing import Any, Final
+from urllib.parse import unquote
 
 import aiohttp
 from yarl import URL
 
-from adapters.errors import Ambiguous, Transient
+from adapters.errors import Ambiguous, Busy, Transient
 from adapters.json_text import parse_json
 
 __all__ = ["Headers", "JsonRpc", "RpcError"]
@@ -27,6 +30,12 @@ REPLY_LIMIT_BYTES: Final = 64 << 20
 #: Parsing more than this would keep the loop from its other work for over 10 ms.
 _PARSE_IN_THREAD_BYTES: Final = 1 << 20
 _CONNECTIONS: Final = 8
+#: Too many requests, and overloaded (RFC 6585, section 4; RFC 9110, section 15.6.4).
+_BUSY_STATUS: Final = frozenset({429, 503})
+#: Whatever a node asks for, it is asked again after so long: a redeem may be waiting.
+_PAUSE_MAX_S: Final = 60.0
+#: Shorter parts of an address are words like "rpc" and no secrets.
+_SECRET_LENGTH_MIN: Final = 8
 
 
 class RpcError(Exception):
@@ -36,13 +45,15 @@ class RpcError(Exception):
         code: the node's number; its meaning differs between nodes.
         message: the node's text, a hint for people.
         data: what the node added (revert data of a simulation, say), or None.
+        node: who said it, as scheme, host and port.
     """
 
-    def __init__(self, code: int, message: str, data: Any = None) -> None:
-        super().__init__(f"{message} ({code})")
+    def __init__(self, code: int, message: str, data: Any = None, node: str = "") -> None:
+        super().__init__(f"{node}: {message} ({code})" if node else f"{message} ({code})")
         self.code = code
         self.message = message
         self.data = data
+        self.node = node
 
 
 class JsonRpc:
@@ -67,6 +78,7 @@ class JsonRpc:
         reply_limit_bytes: int = REPLY_LIMIT_BYTES,
     ) -> None:
         self._url = URL(url)
+        self._secrets = _secrets_in(self._url)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._headers = headers
         self._known_headers: Mapping[str, str] | None = None
@@ -140,10 +152,13 @@ class JsonRpc:
 
     async def _post(self, body: Any) -> Any:
         """Send a body; ask for fresh headers once when the node does not know us (any more)."""
-        status, reply = await self._exchange(body)
+        status, reply, pause_s = await self._exchange(body)
         if status == 401 and self._headers is not None:
             self._known_headers = None
-            status, reply = await self._exchange(body)
+            status, reply, pause_s = await self._exchange(body)
+        if status in _BUSY_STATUS:
+            wish = "" if pause_s is None else f" and asks for a pause of {pause_s:g} s"
+            raise Busy(f"{self.label} is busy (HTTP {status}){wish}", pause_s)
         if status in (401, 403):
             raise Transient(f"{self.label} refused our credentials (HTTP {status})")
         value = await self._parse(reply, status)
@@ -152,7 +167,8 @@ class JsonRpc:
             raise Transient(f"{self.label} answered HTTP {status}")
         return value
 
-    async def _exchange(self, body: Any) -> tuple[int, bytes]:
+    async def _exchange(self, body: Any) -> tuple[int, bytes, float | None]:
+        """Return status, body and the pause that the node asks for."""
         if self._closed:
             raise Transient(f"the connection to {self.label} was closed here")
         if self._session is None:
@@ -167,11 +183,13 @@ class JsonRpc:
             async with self._session.post(
                 self._url, data=sent, headers=headers, allow_redirects=False
             ) as response:
-                return response.status, await self._read(response)
+                pause_s = _pause_s(response.headers)
+                return response.status, await self._read(response), pause_s
         except TimeoutError:
             raise Transient(f"{self.label} did not answer in {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise Transient(f"{self.label} is not reachable: {_reason(error)}") from error
+            reason = self._without_secrets(_reason(error))
+            raise Transient(f"{self.label} is not reachable: {reason}") from None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         parts: list[bytes] = []
@@ -211,13 +229,44 @@ class JsonRpc:
     def _error(self, error: Mapping[str, Any]) -> RpcError:
         code = error.get("code")
         code = code if isinstance(code, int) else 0
-        message = str(error.get("message", ""))[:500]
+        message = self._without_secrets(str(error.get("message", ""))[:500])
         if code in self._transient_codes:
-            raise Transient(f"{self.label} is busy: {message} ({code})")
-        return RpcError(code, message, error.get("data"))
+            raise Busy(f"{self.label} is busy: {message} ({code})")
+        return RpcError(code, message, error.get("data"), self.label)
+
+    def _without_secrets(self, text: str) -> str:
+        """Nodes and libraries like to repeat the address, and its path is often a key."""
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return text
 
     def _nonsense(self, what: str) -> Transient:
         return Transient(f"{self.label} sent {what}")
+
+
+def _secrets_in(url: URL) -> tuple[str, ...]:
+    """Return the parts of an address that nobody may read, the longest first."""
+    raw = [url.raw_path_qs, *url.raw_parts, *url.query.values(), url.raw_password or ""]
+    parts = {part for text in raw for part in (text, unquote(text))}
+    return tuple(sorted((p for p in parts if len(p) >= _SECRET_LENGTH_MIN), key=len, reverse=True))
+
+
+def _pause_s(headers: Mapping[str, str]) -> float | None:
+    """Return the wait in Retry-After (RFC 9110, section 10.2.3), bounded; None where none is asked.
+
+    A date counts from the node's own Date, because our clocks may differ.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if not text:
+        return None
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), _PAUSE_MAX_S)
+    try:
+        now = parsedate_to_datetime(headers["Date"]).timestamp() if "Date" in headers else None
+        wait_s = parsedate_to_datetime(text).timestamp() - (time.time() if now is None else now)
+    except (TypeError, ValueError):
+        return None
+    return max(0.0, min(wait_s, _PAUSE_MAX_S))
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ from typing import Final, Protocol, runtime_checkable
 from adapters.assets import format_amount
 from adapters.base import Adapter
 from adapters.errors import AdapterError
-from coordinator.app import open_adapters, passphrases_for, watched_accounts
+from coordinator.app import admit_environment, open_adapters, passphrases_for, watched_accounts
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError, JournalError, JournalOld, KeysError
 from coordinator.journal.age import confirm_latest, require_elsewhere
@@ -23,8 +23,10 @@ from coordinator.journal.checkpoints import confirm_signed, key_history
 from coordinator.journal.reading import open_readonly
 from coordinator.log_key import log_address
 from coordinator.open_claims import ended_with_open_claims, open_claims_of
+from coordinator.pause_view import letting_go
+from coordinator.pausing import pauses_in
 from coordinator.recovery.halts import halted
-from coordinator.signers import check_keystore, read_keystore
+from coordinator.signers import check_keystore, check_remote, open_holder, read_keystore
 
 __all__ = [
     "Examinable",
@@ -33,6 +35,7 @@ __all__ = [
     "disk_findings",
     "key_findings",
     "log_findings",
+    "remote_findings",
 ]
 
 _PREFLIGHT: Final = 6
@@ -67,6 +70,8 @@ class Examinable(Protocol):
 def key_findings(config: Config) -> Iterator[Finding]:
     """Yield the state of every signer; opens those whose passphrase is in a file."""
     for name, signer in config.signers.items():
+        if signer.remote is not None:
+            continue  # asked in `remote_findings`
         if signer.path is None:
             yield _variable_finding(f"signer {name}", str(signer.variable))
         else:
@@ -76,6 +81,31 @@ def key_findings(config: Config) -> Iterator[Finding]:
         yield _keystore_finding(
             config, "[secrets] seed", secrets.seed, secrets.passphrase, secrets.seed.stem
         )
+
+
+async def remote_findings(config: Config, *, ask: bool) -> AsyncIterator[Finding]:
+    """Yield what each remote signer says of its key and of a test text; ``ask`` False: only names.
+
+    Nothing that could be sent is signed.
+    """
+    passphrases = passphrases_for(config, interactive=False)
+    for name, signer in config.signers.items():
+        source = signer.remote
+        if source is None:
+            continue
+        what = f"signer {name}: {source.place}  {source.kind} {source.face.address}"
+        if not ask:
+            yield Finding(True, f"{what}, not asked")
+            continue
+        try:
+            if (source.credentials or "").startswith("env:"):
+                await admit_environment(config, passphrases)
+            async with open_holder(name, source, passphrases) as holder:
+                await check_remote(holder)
+        except CoordinatorError as error:
+            yield Finding(False, str(error), f"mend it, then: coordinator keys test {name}", _KEYS)
+        else:
+            yield Finding(True, f"{what}, answers and signs with the pinned key")
 
 
 def _variable_finding(what: str, variable: str) -> Finding:
@@ -221,6 +251,7 @@ def disk_findings(config: Config) -> Iterator[Finding]:
         yield _journal_finding(path, witness)
         yield from _open_claim_findings(path)
         yield from _halt_findings(path)
+        yield from _pause_findings(path)
     except JournalError as error:
         old = isinstance(error, JournalOld)
         hint = "look first, which sends nothing: coordinator recover" if old else ""
@@ -250,6 +281,18 @@ def _journal_finding(path: Path, witness: Path) -> Finding:
             confirm_latest(reader, witness)
         open_sagas = len(reader.sagas(open_only=True))
         return Finding(True, f"journal {path}: {count} records, {open_sagas} open sagas")
+    finally:
+        reader.shut()
+
+
+def _pause_findings(path: Path) -> Iterator[Finding]:
+    """Yield what operators hold back: as they want it, so no trouble."""
+    if not path.exists():
+        return
+    reader = open_readonly(path)
+    try:
+        for pause in pauses_in(reader).standing:
+            yield Finding(True, f"{pause.words}; nothing new begins there: {letting_go(pause)}")
     finally:
         reader.shut()
 

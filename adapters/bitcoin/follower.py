@@ -3,19 +3,24 @@
 Deadlines are compared with the time in block headers; a miner can set it up to two hours ahead,
 and the median of eleven blocks lags an hour behind, so the header is the stricter of both for
 "nothing may happen after". Refunds wait for heights, which nobody can set.
+
+With several nodes the view follows the highest block that a majority of them shares. While too few
+answer for that, it goes on with what the others show, but the clock and what is final stand still,
+and nothing is taken back.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
-from adapters.base import BlockEvent, ChainClock
+from adapters.base import BlockEvent, ChainClock, Signed
+from adapters.bitcoin.address import script_of_key
 from adapters.bitcoin.chain import BlockNote, ChainView, Spender, note_of
 from adapters.bitcoin.coins import Coin, CoinPool
-from adapters.bitcoin.node import Tip
-from adapters.bitcoin.nodes import Nodes
-from adapters.bitcoin.transactions import Tx
+from adapters.bitcoin.nodes import Newest, Nodes
+from adapters.bitcoin.transactions import Block, Tx
 from adapters.errors import Transient
 from adapters.retry import Patience, reading_for_ever
 
@@ -24,6 +29,9 @@ __all__ = ["Follower"]
 #: While something was just sent, the chain is looked at this often.
 _NUDGED_POLL_S: Final = 0.02
 _NUDGED_POLLS: Final = 25
+#: What too few nodes confirmed is looked at again after so long.
+_DOUBT_S: Final = 1.0
+_PUBLIC_KEY_BYTES: Final = 33
 _PATIENCE: Final = Patience(first_wait_s=0.1, longest_wait_s=5.0)
 
 
@@ -53,8 +61,14 @@ class Follower:
         self._watched: set[str] = set()
         #: what `follow` has yet to report.
         self._touched: set[str] = set()
+        self._signed: list[Signed] = []
         self._reorganised = False
-        self._reported = ""
+        #: what a majority did not confirm, and when it is looked at again.
+        self._doubted: set[str] = set()
+        self._doubt_at_s = 0.0
+        self._reported: tuple[str, BlockNote | None] = ("", None)
+        #: the newest block that a majority shared, None before the first one.
+        self._agreed: BlockNote | None = None
         self.view = ChainView()
         self.pool = CoinPool(addresses)
 
@@ -62,11 +76,25 @@ class Follower:
         """Read the newest block and scan for our coins."""
         async with self._lock:
             await self._scan()
+            await self._advance()
 
     def clock(self) -> ChainClock:
-        """Height and header time of the newest block read."""
-        top = self._top()
-        return ChainClock(top.height, top.time_s)
+        """Height and header time of the newest block that a majority of the nodes shares."""
+        known = self._agreed or self._top()
+        return ChainClock(known.height, known.time_s, agreed=self._agreed is not None)
+
+    @property
+    def sure_height(self) -> int:
+        """Height up to which what was read is shared by a majority: what is not there is gone."""
+        return min(self._top().height, self.clock().height)
+
+    def confirmations(self, height: int) -> int:
+        """Return the depth of a height, as far as a majority shares the chain; 0 beyond that."""
+        return 0 if self._agreed is None else max(0, self._agreed.height - height + 1)
+
+    def doubt(self, outpoints: Iterable[str]) -> None:
+        """Report these once more in a moment: a majority did not confirm what was seen of them."""
+        self._doubted.update(outpoints)
 
     def watch(self, outpoints: Iterable[str]) -> None:
         """Report blocks that spend one of ``outpoints`` from now on."""
@@ -84,7 +112,8 @@ class Follower:
         yield self._event()
         while True:
             await reading_for_ever(self.advance, _PATIENCE)
-            if self._reported != self._top().hash:
+            self._look_again()
+            if self._reported != (self._top().hash, self._agreed) or self._signed:
                 yield self._event()
                 continue
             await self._pause()
@@ -119,27 +148,54 @@ class Follower:
     # ------------------------------------------------------------ reading
 
     async def _advance(self) -> None:
-        tip = await self._nodes.tip()
-        if tip.hash != self._top().hash and not await self._connect_one(tip):
-            await self._catch_up(tip)
+        newest = await self._nodes.newest()
+        if newest.tip.hash != self._top().hash and not await self._connect_one(newest):
+            await self._catch_up(newest)
+        if newest.agreed and newest.tip.hash == self._top().hash:
+            self._agreed = self._top()
         await self._complete()
 
-    async def _catch_up(self, tip: Tip) -> None:
-        height = tip.height
-        if height is None:
-            height = await self._nodes.height_of(tip.hash)
-        await self._rewind(height)
-        while self._top().height < height:
-            block_hash = await self._nodes.block_hash(self._top().height + 1)
+    async def _connect_one(self, newest: Newest) -> bool:
+        """Take the usual case, one block more, with the fewest questions."""
+        if newest.tip.height != self._top().height + 1:
+            return False
+        return await self._connect(newest.tip.hash)
+
+    async def _catch_up(self, newest: Newest) -> None:
+        """Go from the newest block down to one that was read, and read what is between.
+
+        Every hash on the way is named by the header above it, so no node can lead astray.
+        """
+        if await self._lags(newest):
+            return
+        names: list[str] = []
+        name, height = newest.tip.hash, newest.tip.height
+        while height >= self.view.low and not self._has(name, height):
+            names.append(name)
+            name = await self._nodes.parent(name, newest.holders)
+            height -= 1
+        if height < self._top().height:
+            if not newest.agreed:
+                return  # a few nodes show another chain: that is for a majority to say
+            if await self._rewind(height):
+                return
+        for name in reversed(names):
             # The chain changed meanwhile: the next look sorts it out.
-            if block_hash is None or not await self._connect(block_hash):
+            if not await self._connect(name):
                 return
 
-    async def _connect_one(self, tip: Tip) -> bool:
-        """Take the usual case, one block more, with the fewest questions."""
-        if tip.height not in {None, self._top().height + 1}:
+    def _has(self, block_hash: str, height: int) -> bool:
+        note = self.view.at(height)
+        return note is not None and note.hash == block_hash
+
+    async def _lags(self, newest: Newest) -> bool:
+        """Tell nodes that are behind from a chain that lost blocks: with several nodes it is the
+        latter only when none of them has our newest block any more.
+        """
+        tip, top = newest.tip, self._top()
+        if len(self._nodes) == 1 or tip.height >= top.height or not self._has(tip.hash, tip.height):
             return False
-        return await self._connect(tip.hash)
+        return await self._nodes.holds(top.hash)
 
     async def _connect(self, block_hash: str) -> bool:
         block = await self._nodes.block(block_hash)
@@ -149,23 +205,23 @@ class Follower:
         note = note_of(block, top.height + 1, self._watched, self._scripts)
         self._touched |= self.pool.connect(note.height, block.txs)
         self.view.connect(note)
+        self._signed += self._signed_in(block, note)
         self._touch(note)
         return True
 
-    async def _rewind(self, height: int) -> None:
-        """Take back the blocks that are no longer in the node's best chain."""
-        while True:
+    async def _rewind(self, height: int) -> bool:
+        """Take back the blocks above ``height``; True where all had to be read anew."""
+        while self._top().height > height:
             top = self._top()
-            if top.height <= height and await self._nodes.block_hash(top.height) == top.hash:
-                return
             self._reorganised = True
             self._touch(top)
             self._nodes.disagree(top.hash)
             if top.height == self.view.low or not self.pool.knows(top.height):
                 await self._start_again()
-                return
+                return True
             self._touched |= self.pool.disconnect(top.height)
             self.view.disconnect()
+        return False
 
     async def _start_again(self) -> None:
         """Begin anew: the chain was replaced below everything that was read, or scanned."""
@@ -177,7 +233,7 @@ class Follower:
 
     async def _scan(self) -> None:
         """List our coins and read the block as of which the list is; all or nothing."""
-        scan = await self._nodes.scan(sorted(self._scripts))
+        scan = await self._nodes.confirmed_scan(sorted(self._scripts))
         block = await self._nodes.block(scan.hash)
         view = ChainView()
         view.connect(note_of(block, scan.height, self._watched, self._scripts))
@@ -204,6 +260,7 @@ class Follower:
             note = note_of(block, self.view.low - 1, self._watched, self._scripts)
             self.view.extend_down(note)
             self._touch(note)
+            self._signed += self._signed_in(block, note)
 
     async def _reread(self, note: BlockNote, outpoint: str) -> Tx | None:
         block = await self._nodes.block(note.hash)
@@ -221,11 +278,43 @@ class Follower:
             return
         self._touched |= {outpoint for outpoint in self._watched if note.may_spend(outpoint)}
 
+    def _signed_in(self, block: Block, note: BlockNote) -> list[Signed]:
+        """Return what our keys signed in a block; a P2WPKH witness names its key (BIP-141)."""
+        found = []
+        for tx in block.txs:
+            spent = {
+                item.outpoint: self._addresses[script]
+                for item in tx.inputs
+                if len(item.witness) == 2
+                and len(item.witness[1]) == _PUBLIC_KEY_BYTES
+                and (script := script_of_key(item.witness[1])) in self._addresses
+            }
+            if not spent:
+                continue
+            accounts = tuple(dict.fromkeys(spent.values()))
+            text = f"spends {len(spent)} coins of {', '.join(accounts)}: {', '.join(spent)}"
+            claim = tuple((outpoint, 0) for outpoint in spent)
+            found.append(
+                Signed(
+                    tx.tx_id, note.hash, note.height, note.time_s, claim, accounts, (text[:1000],)
+                )
+            )
+        return found
+
     def _event(self) -> BlockEvent:
         touched, self._touched = frozenset(self._touched), set()
+        signed, self._signed = tuple(self._signed), []
         reorganised, self._reorganised = self._reorganised, False
-        self._reported = self._top().hash
-        return BlockEvent(self.clock(), touched, reorganised)
+        self._reported = (self._top().hash, self._agreed)
+        return BlockEvent(self.clock(), touched, reorganised, signed)
+
+    def _look_again(self) -> None:
+        now_s = time.monotonic()
+        if self._doubted and now_s >= self._doubt_at_s:
+            self._touched |= self._doubted
+            self._doubted.clear()
+            self._doubt_at_s = now_s + _DOUBT_S
+            self._reported = ("", None)
 
     async def _pause(self) -> None:
         if self._nudged.is_set():

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeVar
 
@@ -26,10 +26,14 @@ _SCAN_TIMEOUT_S: Final = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Tip:
-    """The best block of a node; its height where the node said it in the same answer."""
+    """A block of a node's best chain; the same hash at the same height is the same block.
+
+    ``time_s`` is what the node says of it, Unix seconds, 0 where it was not asked.
+    """
 
     hash: str
-    height: int | None
+    height: int
+    time_s: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +109,14 @@ class Node:
 
         Raises:
             WrongChain: it does not.
+            Transient: it does not tell.
         """
-        info = await self._rpc.call("getblockchaininfo")
+        try:
+            info = await self._rpc.call("getblockchaininfo")
+            genesis = await self._rpc.call("getblockhash", [0])
+        except RpcError as error:
+            raise Transient(f"{self.label} does not tell which chain it serves: {error}") from error
         chain = self._parsed(lambda value: str(value["chain"]), info)
-        genesis = await self._rpc.call("getblockhash", [0])
         network = self._settings.network
         if chain != network.rpc_name or genesis != self._settings.genesis:
             raise WrongChain(

@@ -208,8 +208,7 @@ class BitcoinSurveyor:
         )
 
     async def _height(self) -> int:
-        tip = await self._nodes.tip()
-        return tip.height if tip.height is not None else await self._nodes.height_of(tip.hash)
+        return (await self._nodes.tip()).height
 
     async def _block(self, height: int) -> tuple[Block, str]:
         block_hash = await self._nodes.block_hash(height)

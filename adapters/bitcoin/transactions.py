@@ -13,6 +13,7 @@ from typing import Any, Final
 import bitcoin
 import bitcoin.base58
 from bitcoin.core import (
+    WITNESS_COINBASE_SCRIPTPUBKEY_MAGIC,
     CBlock,
     COutPoint,
     CTransaction,
@@ -36,7 +37,7 @@ from bitcoin.core.script import (
 )
 
 from adapters.bitcoin.networks import Network
-from adapters.bitcoin.signing import BitcoinSigner
+from adapters.bitcoin.signing import BitcoinSigner, InputDigest
 
 __all__ = [
     "DUMMY_SIGNATURE",
@@ -51,6 +52,7 @@ __all__ = [
     "base58_check",
     "compile_script",
     "hash160",
+    "parent_of",
     "parse_block",
     "parse_tx",
     "script_items",
@@ -61,6 +63,7 @@ __all__ = [
 SEQUENCE_REPLACEABLE: Final = 0xFFFFFFFD
 #: Of the largest size that a low-s DER signature with its hash type has: 72 bytes. It is well
 #: formed, so that a node that is asked about a trial transaction gets as far as checking it.
+_HEADER_BYTES: Final = 80
 DUMMY_SIGNATURE: Final = (
     bytes.fromhex("3045022100") + b"\x7f" * 32 + bytes.fromhex("0220") + b"\x3f" * 32 + b"\x01"
 )
@@ -159,16 +162,22 @@ class Draft:
         """Virtual size (BIP-141) with signatures of the largest size."""
         return parse_tx(self.trial()).vsize
 
+    def unsigned(self) -> bytes:
+        """Return the transaction without witnesses: what its id and all signatures cover."""
+        return self._with(())
+
     async def sign(self, signers: Mapping[str, BitcoinSigner]) -> bytes:
         """Return the signed transaction; ``signers`` by address."""
-        bare = self._library_tx(())
+        unsigned = self.unsigned()
+        bare = CTransaction.deserialize(unsigned)
         witnesses = []
         for index, spend in enumerate(self.spends):
             digest = SignatureHash(
                 CScript(spend.script_code), bare, index, SIGHASH_ALL,
                 amount=spend.value_sat, sigversion=SIGVERSION_WITNESS_V0,
             )  # fmt: skip
-            signature = await signers[spend.address].sign_digest(digest)
+            wanted = InputDigest(digest, unsigned, index, spend.value_sat, spend.script_code)
+            signature = await signers[spend.address].sign_input(wanted)
             witnesses.append(spend.witness(signature + bytes([SIGHASH_ALL])))
         return self._with(witnesses)
 
@@ -224,9 +233,24 @@ def parse_block(raw: bytes, block_hash: str) -> Block:
     return Block(block_hash, b2lx(block.hashPrevBlock), block.nTime, txs)
 
 
+def parent_of(header: bytes, block_hash: str) -> str:
+    """Return the parent's hash that a block's header (80 bytes) names.
+
+    Raises:
+        ChainDataError: it is not the header of ``block_hash``.
+    """
+    if len(header) != _HEADER_BYTES or b2lx(Hash(header)) != block_hash:
+        raise ChainDataError(f"the bytes given for the header of {block_hash} are not that header")
+    return str(b2lx(header[4:36]))
+
+
 def _witnesses_fit(block: Any) -> bool:
     if not block.vWitnessMerkleTree:
-        return True
+        # Whoever commits to witnesses has one in the coinbase: without any they were left out.
+        return not any(
+            bytes(out.scriptPubKey).startswith(WITNESS_COINBASE_SCRIPTPUBKEY_MAGIC)
+            for out in block.vtx[0].vout
+        )
     index = block.get_witness_commitment_index()
     commitment = block.vtx[0].vout[index].scriptPubKey[6:38]
     reserved = block.vtx[0].wit.vtxinwit[0].scriptWitness.stack[0]

@@ -8,10 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from adapters.base import Signed
 from adapters.errors import Transient
 from adapters.evm.abi import Event
+from adapters.evm.commitment import require_committed, require_header
 from adapters.evm.transactions import verified_sender
 from adapters.evm.values import checksum
+from proofs.errors import ProofError
+from proofs.evm_receipts import CommitmentRule
 
 __all__ = [
     "OPERATION",
@@ -20,10 +24,13 @@ __all__ = [
     "Landed",
     "Log",
     "Operation",
+    "landed_text",
     "nonce_key",
     "operation_key",
     "read_block",
     "read_header",
+    "receipt_shows",
+    "signed_of",
 ]
 
 #: See contracts/operations.vy.
@@ -102,6 +109,32 @@ class Block:
     operations: tuple[Operation, ...]
 
 
+def signed_of(block: Block) -> list[Signed]:
+    """Return what our accounts signed in a block, whoever holds their keys."""
+    header = block.header
+    return [
+        Signed(
+            landed.tx_id,
+            header.hash,
+            header.height,
+            header.time_s,
+            ((landed.account, landed.nonce),),
+            (landed.account,),
+            (landed_text(landed),),
+        )
+        for landed in block.landed
+    ]
+
+
+def landed_text(landed: Landed) -> str:
+    """Return a transaction of ours in words."""
+    end = "" if landed.succeeded else ", reverted"
+    value = f", {landed.value_wei} wei" if landed.value_wei else ""
+    return (
+        f"nonce {landed.nonce} of {landed.account} to {landed.to or 'a new contract'}{value}{end}"
+    )
+
+
 def nonce_key(account: str, nonce: int) -> str:
     """Return the name of a claim of ours in `BlockEvent.touched`."""
     return f"nonce:{account}:{nonce}"
@@ -131,24 +164,41 @@ def read_header(answer: Any) -> Header:
 
 
 def read_block(
-    block: Any, receipts: Any, accounts: Collection[str], contracts: Collection[str]
+    block: Any,
+    receipts: Any,
+    accounts: Collection[str],
+    contracts: Collection[str],
+    rule: CommitmentRule | None = None,
 ) -> Block:
     """Return a block from its full transactions and its receipts.
 
     Args:
         accounts, contracts: checksummed addresses that concern us.
+        rule: what the chain's headers commit to; None where that is not known to be checkable.
+            With it, what a block says of ours counts only as far as its header commits to it.
 
     Raises:
         Transient: block and receipts do not belong together (it was replaced between the two
-            answers), or a transaction of ours is not what its hash says.
+            answers), a transaction of ours is not what its hash says, or the header commits to
+            something else.
     """
     header = read_header(block)
     try:
-        return _read(header, block["transactions"], receipts, accounts, contracts)
+        found = _read(header, block["transactions"], receipts, accounts, contracts)
+        if rule is not None and (found.landed or found.operations):
+            require_committed(block, receipts, rule)
+        elif rule is not None:
+            require_header(block)
+    except ProofError as error:
+        raise Transient(
+            f"a node's block {header.height} is not what its hash commits to ({error}); nothing of "
+            'it was believed. If this chain makes its hashes otherwise, set proof = "wanted"'
+        ) from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Transient(
             f"a node's block {header.height} contradicts itself ({type(error).__name__}: {error})"
         ) from None
+    return found
 
 
 def _read(
@@ -233,4 +283,26 @@ def _operation(
         tx_id=tx_id,
         fee_wei=fee_wei,
         header=header,
+    )
+
+
+def receipt_shows(
+    receipt: Mapping[str, Any], header: Header, landed: Landed | None, operation: Operation | None
+) -> bool:
+    """Tell whether a receipt is in this block and shows just what was read there of a transaction.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is no receipt.
+    """
+    if receipt["blockHash"].lower() != header.hash:
+        return False
+    if landed is not None:
+        logs = tuple(_log(log) for log in receipt["logs"])
+        told = (int(receipt["status"], 16) == 1, int(receipt["gasUsed"], 16), logs)
+        if told != (landed.succeeded, landed.gas_used, landed.logs):
+            return False
+    return operation is None or any(
+        checksum(log["address"]) == operation.contract
+        and _operation(header, operation.tx_id, operation.fee_wei, log) == operation
+        for log in receipt["logs"]
     )

@@ -2,6 +2,10 @@
 
 Filters and subscriptions of nodes stay silent about blocks that were taken back, so hashes are
 compared instead. Cost grows with blocks, not with open steps.
+
+With several nodes the view follows the highest block that a majority of them shares. While too few
+answer for that, it goes on with what the others show, so that what was sent is seen in a block; but
+the clock and what is final stand still, nothing is taken back, and so nothing is decided.
 """
 
 import asyncio
@@ -9,10 +13,11 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-from adapters.base import BlockEvent, ChainClock
+from adapters.base import BlockEvent, ChainClock, Signed
 from adapters.errors import Transient
-from adapters.evm.blocks import Block, Header
+from adapters.evm.blocks import Block, Header, signed_of
 from adapters.evm.index import Index
+from adapters.evm.nodes import Holders, Newest
 from adapters.evm.reader import BlockReader
 from adapters.evm.settings import EvmSettings
 from adapters.retry import Patience, reading_for_ever
@@ -28,6 +33,8 @@ _GROWTH: Final = 1.5
 _LAG_MAX_S: Final = 10.0
 #: More entries than this make room by dropping what is deep below the head; it can be read again.
 _ENTRIES_MAX: Final = 100_000
+#: What too few nodes confirmed is looked at again after so long.
+_DOUBT_S: Final = 1.0
 _OUTAGE: Final = Patience(first_wait_s=0.05, longest_wait_s=5.0)
 
 
@@ -49,6 +56,8 @@ class Follower:
         self._clock = clock
         self.index = Index(self._keep)
         self._final_height = -1
+        #: the newest block that a majority shared, None before the first one.
+        self._agreed: Header | None = None
         self._busy = asyncio.Lock()
         self._nudged = asyncio.Event()
         self._wait_s = self._poll_s
@@ -57,8 +66,14 @@ class Follower:
         self._anew_to: int | None = None
         #: what the next event tells; survives a step that fails half-way.
         self._touched: set[str] = set()
+        self._signed: list[Signed] = []
         self._reorganised = False
-        self._told = ""
+        #: the lowest block that is to be read again.
+        self._distrusted: int | None = None
+        #: what a majority did not confirm, and when it is looked at again.
+        self._doubted: set[str] = set()
+        self._doubt_at_s = 0.0
+        self._told: tuple[str, Header | None] = ("", None)
         self._closed = False
 
     @property
@@ -72,15 +87,21 @@ class Follower:
         """The highest final block, as of the newest look."""
         return self._final_height
 
+    @property
+    def sure_height(self) -> int:
+        """Height up to which what was read is shared by a majority: what is not there is gone."""
+        return min(self.head.height, self.clock().height)
+
     def clock(self) -> ChainClock:
-        """Height and time of the newest block read."""
-        return ChainClock(self.head.height, self.head.time_s)
+        """Height and time of the newest block that a majority of the nodes shares."""
+        known = self._agreed or self.head
+        return ChainClock(known.height, known.time_s, agreed=self._agreed is not None)
 
     async def open(self) -> None:
         """Read the head; nothing below it is known."""
-        head, tagged = await self._reader.latest(patient=True)
-        self.index.start(head)
-        self._final_height = self._finality.height(head.height, tagged)
+        newest = await self._reader.newest(patient=True)
+        self.index.start(newest.head)
+        self._finalise(newest)
 
     def close(self) -> None:
         """End `follow` at its next step."""
@@ -91,6 +112,23 @@ class Follower:
         """Look again at once, and often for a moment."""
         self._wait_s = min(_NUDGED_WAIT_S, self._poll_s)
         self._nudged.set()
+
+    def covered_header(self, height: int) -> Header | None:
+        """Return the header at ``height``, if what that block holds was read."""
+        return self.index.header(height) if self.index.low <= height else None
+
+    def reread(self, low: int, high: int) -> None:
+        """Read the blocks from ``low`` on again: something up to ``high`` was not what a majority
+        shows.
+        """
+        self._reader.distrust(low, high)
+        height = max(low, 0)
+        self._distrusted = height if self._distrusted is None else min(self._distrusted, height)
+        self.nudge()
+
+    def doubt(self, keys: Iterable[str]) -> None:
+        """Report these once more in a moment: a majority did not confirm what was seen of them."""
+        self._doubted.update(keys)
 
     def watch(self, accounts: Iterable[str], contracts: Iterable[str]) -> None:
         """Read these too from now on, and again for the blocks behind us if they are new."""
@@ -106,8 +144,9 @@ class Follower:
         await reading_for_ever(lambda: self._begin(since), _OUTAGE)
         if self._closed:
             return
-        self._told = self.head.hash
-        yield BlockEvent(self.clock(), self.index.keys_between(since, self.head.height))
+        self._told = (self.head.hash, self._agreed)
+        touched = self.index.keys_between(since, self.head.height)
+        yield BlockEvent(self.clock(), touched, signed=self._take_signed())
         while not self._closed:
             event = await reading_for_ever(self._step, _OUTAGE)
             if event is not None:
@@ -150,47 +189,81 @@ class Follower:
             return None
         async with self._busy:
             epoch = self._reader.epoch
+            ahead: Block | None = None
             if self._wait_s < self._poll_s:
-                latest, tagged, ahead = await self._reader.latest_and(self.head.height + 1)
+                newest, ahead = await self._reader.newest_and(self.head.height + 1)
             else:
-                (latest, tagged), ahead = await self._reader.latest(), None
-            if self._lags(latest):
-                return None
-            if latest.height <= self.head.height and latest.hash != self.head.hash:
-                await self._walk_back(latest)
-            if self._anew_to is not None:
-                await self._read_down(self._anew_to)
-                self._anew_to = None
-            if latest.height > self.head.height:
-                await self._grow(latest, ahead)
-            if epoch != self._reader.epoch:  # these blocks were read for fewer contracts
-                self.index.low = self.head.height + 1
-            self._finalise(tagged)
-            self._make_room()
+                newest = await self._reader.newest()
+            self._drop_distrusted()
+            if await self._take(newest, ahead):
+                if epoch != self._reader.epoch:  # these blocks were read for fewer contracts
+                    self.index.low = self.head.height + 1
+                self._finalise(newest)
+                self._make_room()
+            self._look_again()
             return self._event()
 
+    def _drop_distrusted(self) -> None:
+        """Take back what was read from a node that a majority contradicts; `_grow` reads anew."""
+        height, self._distrusted = self._distrusted, None
+        if height is None:
+            return
+        if self.index.header(height - 1) is None:  # deep below the head: as after any older fork
+            self._touched |= self.index.keys_between(height, self.head.height)
+            self.index.forget_below(self.head.height + 1)
+            return
+        self._reorganised = True
+        self._touched |= self.index.cut(height - 1)
+
+    async def _take(self, newest: Newest, ahead: Block | None) -> bool:
+        """Bring the view up to the newest block; False where there is nothing to be had from it."""
+        latest, holders = newest.head, newest.holders
+        if await self._lags(latest):
+            return False
+        if latest.height <= self.head.height and latest.hash != self.head.hash:
+            if not newest.agreed:
+                return False  # a few nodes show another chain: that is for a majority to say
+            await self._walk_back(latest, holders)
+        if self._anew_to is not None:
+            await self._read_down(self._anew_to)
+            self._anew_to = None
+        if latest.height > self.head.height:
+            await self._grow(newest, ahead)
+        return True
+
     def _event(self) -> BlockEvent | None:
-        if self.head.hash == self._told and not self._touched and not self._reorganised:
+        news = self._touched or self._signed or self._reorganised
+        now = (self.head.hash, self._agreed)
+        if now == self._told and not news:
             return None
-        event = BlockEvent(self.clock(), frozenset(self._touched), self._reorganised)
-        self._told, self._touched, self._reorganised = self.head.hash, set(), False
+        signed = self._take_signed()
+        event = BlockEvent(self.clock(), frozenset(self._touched), self._reorganised, signed)
+        self._told, self._touched, self._reorganised = now, set(), False
         return event
 
-    async def _grow(self, latest: Header, ahead: Block | None) -> None:
-        """Read towards the latest block, at most one request's worth of blocks."""
-        low = self.head.height + 1
+    def _take_signed(self) -> tuple[Signed, ...]:
+        taken, self._signed = tuple(self._signed), []
+        return taken
+
+    async def _grow(self, newest: Newest, ahead: Block | None) -> None:
+        """Read towards the newest block, at most one request's worth of blocks."""
+        latest, low = newest.head, self.head.height + 1
         high = min(latest.height, low + self._reader.span - 1)
         if ahead is not None and high == ahead.header.height:
             blocks = [ahead]
         else:
-            blocks = await self._reader.blocks(low, high)
+            blocks = await self._reader.blocks(low, high, newest.holders)
+        if self._reader.several and high == latest.height and blocks[-1].header != latest:
+            raise Transient(f"a node shows another block {high} than it said")
         for block in blocks:
             if block.header.parent != self.head.hash:
-                await self._walk_back(latest)
+                if newest.agreed:
+                    await self._walk_back(latest, newest.holders)
                 return
             self._touched |= self.index.extend(block)
+            self._signed += signed_of(block)
 
-    async def _walk_back(self, latest: Header) -> None:
+    async def _walk_back(self, latest: Header, holders: Holders) -> None:
         """Take back the blocks that the chain does not have any more."""
         await self._reader.recheck()
         self._reorganised = True
@@ -198,7 +271,7 @@ class Follower:
         step = 1
         while candidates:
             probe, candidates = candidates[:step], candidates[step:]
-            answers = await self._reader.headers(probe)
+            answers = await self._reader.headers(probe, holders)
             for height, answer in zip(probe, answers, strict=True):
                 known = self.index.header(height)
                 if answer is not None and known is not None and answer.hash == known.hash:
@@ -212,39 +285,61 @@ class Follower:
 
     async def _read_down(self, since: int) -> None:
         """Read older blocks until the index reaches down to ``since``."""
+        holders = (await self._reader.newest()).holders if self._reader.several else None
         while since < self.index.low:
             high = self.index.low - 1
             low = max(since, high - self._reader.span + 1)
-            blocks = await self._reader.blocks(low, high)
+            blocks = await self._reader.blocks(low, high, holders)
             if self.index.low != high + 1:
                 continue  # a contract was added meanwhile: these blocks were read without it
             known, above = self.index.header(high), self.index.header(high + 1)
             top = blocks[-1].header
             if (known and known.hash != top.hash) or (above and above.parent != top.hash):
-                latest, _ = await self._reader.latest()
-                await self._walk_back(latest)
+                newest = await self._reader.newest()
+                if newest.agreed and not self._is_ours(newest.head):
+                    await self._walk_back(newest.head, newest.holders)
                 raise Transient("the chain was reorganised while it was read")
             for block in blocks:
                 self._touched |= self.index.add(block)
+                self._signed += signed_of(block)
             self.index.low = low
 
-    def _lags(self, latest: Header) -> bool:
-        """Tell a node that is behind from a chain that lost blocks: patience decides."""
-        known = self.index.header(latest.height)
-        shorter = latest.height < self.head.height
-        if not shorter or known is None or known.hash != latest.hash:
+    def _is_ours(self, header: Header) -> bool:
+        known = self.index.header(header.height)
+        return known is not None and known.hash == header.hash
+
+    async def _lags(self, latest: Header) -> bool:
+        """Tell a node that is behind from a chain that lost blocks: patience decides, and with
+        several nodes that none of them has our newest block any more.
+        """
+        if latest.height >= self.head.height or not self._is_ours(latest):
             self._lagging_since_s = None
             return False
         now_s = self._clock()
         if self._lagging_since_s is None:
             self._lagging_since_s = now_s
-        return now_s - self._lagging_since_s < self._lag_s
+        if now_s - self._lagging_since_s < self._lag_s:
+            return True
+        return self._reader.several and await self._reader.holds(self.head)
 
-    def _finalise(self, tagged: int | None) -> None:
+    def _finalise(self, newest: Newest) -> None:
         """Move the final height; blocks that became final touch their keys once more."""
+        if not newest.agreed:
+            return
+        # Blocks on the way to the newest are one node's word, until they are found to lead there.
+        if not self._reader.several or self.head.hash == newest.head.hash:
+            self._agreed = self.head
         former = self._final_height
-        self._final_height = self._finality.height(self.head.height, tagged)
+        head = min(self.head.height, newest.head.height)
+        self._final_height = self._finality.height(head, newest.tagged)
         self._touched |= self.index.keys_between(former + 1, self._final_height)
+
+    def _look_again(self) -> None:
+        now_s = self._clock()
+        if self._doubted and now_s >= self._doubt_at_s:
+            self._touched |= self._doubted
+            self._doubted.clear()
+            self._doubt_at_s = now_s + _DOUBT_S
 
     def _make_room(self) -> None:
         if len(self.index) > _ENTRIES_MAX:

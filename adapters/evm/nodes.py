@@ -1,38 +1,54 @@
-"""The nodes of one chain: which one is asked, what all are told, and how many agree.
+"""The nodes of one EVM chain: what is asked of one, of a majority, and what all are told.
 
-Reads go to the first node that is well and move on when it is not. Signed bytes go to all of them.
-A node is only believed after it showed the pinned chain id and genesis.
+Who is asked is `adapters.roster`'s, on which block a majority agrees `adapters.census`'.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
+from adapters.census import Census
 from adapters.errors import Ambiguous, Transient, WrongChain
+from adapters.evm.blocks import Header, read_header
+from adapters.evm.node import Calls, Node, Pinned
 from adapters.retry import Patience, reading
-from adapters.rpc import JsonRpc, RpcError
+from adapters.roster import Roster, Seat
+from adapters.rpc import RpcError
+from adapters.standing import Pace
 
-__all__ = ["Ask", "Calls", "Nodes"]
+__all__ = ["Ask", "Calls", "Holders", "Newest", "NodeSeat", "Nodes"]
 
 T = TypeVar("T")
-Calls = Sequence[tuple[str, Sequence[Any]]]
+V = TypeVar("V")
 #: Reads: a refused one is an `RpcError` in the list.
 Ask = Callable[[Calls], Awaitable[list[Any]]]
 
-#: JSON-RPC codes that mean "busy, ask again": limit exceeded (EIP-1474), and HTTP's own.
-_BUSY: Final = frozenset({-32005, 429})
+_USUAL_PACE: Final = Pace()
 _PATIENCE: Final = Patience(attempts=4, first_wait_s=0.05, longest_wait_s=1.0, total_s=20.0)
-#: A node that failed is asked last for so long.
-_REST_S: Final = 15.0
 
 
-class _Node:
-    """A node, whether it proved to be on our chain, and until when it rests after trouble."""
+NodeSeat = Seat[Node]
+#: Those that have a block; None: it does not matter who is asked.
+Holders = Sequence[NodeSeat] | None
 
-    def __init__(self, url: str, timeout_s: float) -> None:
-        self.rpc = JsonRpc(url, timeout_s, transient_codes=_BUSY)
-        self.checked = False
-        self.rest_until_s = 0.0
+
+class Newest:
+    """The newest block, who has it, whether a majority does, and up to where that calls it final.
+
+    ``tagged`` is None where no tag was asked for, or no majority names a block.
+    """
+
+    __slots__ = ("agreed", "head", "holders", "tagged")
+
+    def __init__(
+        self, head: Header, tagged: int | None, holders: Sequence[Seat[Node]], *, agreed: bool
+    ) -> None:
+        self.head = head
+        self.tagged = tagged
+        self.holders = holders
+        self.agreed = agreed
 
 
 class Nodes:
@@ -42,6 +58,8 @@ class Nodes:
         urls: in the order in which they are asked.
         genesis: hash of block 0, or None to pin what the first reachable node says.
         clock: monotonic seconds.
+        pace: how far a node may be behind.
+        wall: Unix seconds.
     """
 
     def __init__(
@@ -53,48 +71,59 @@ class Nodes:
         chain_id: int,
         genesis: str | None,
         clock: Callable[[], float],
+        pace: Pace = _USUAL_PACE,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._chain = chain
-        self._nodes = [_Node(url, timeout_s) for url in urls]
-        self._chain_id = chain_id
-        self._clock = clock
-        self.genesis = genesis
+        self._pinned = Pinned(chain, chain_id, genesis)
+        nodes = [Node(url, timeout_s, self._pinned) for url in urls]
+        self.roster = Roster(chain, [(node.rpc.label, node) for node in nodes], clock)
+        self._census = Census(self.roster, pace, wall)
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self.roster)
+
+    @property
+    def genesis(self) -> str | None:
+        """The pinned hash of block 0, None before any node was asked."""
+        return self._pinned.genesis
 
     @property
     def majority(self) -> int:
         """How many of the configured nodes, those that are away included, have to agree."""
-        return len(self._nodes) // 2 + 1
+        return self.roster.majority
 
     async def open(self) -> None:
         """Check every node that answers.
 
         Raises:
-            WrongChain: one of them serves another chain.
+            WrongChain: one of them serves another chain, and no majority serves ours.
             Transient: none answers.
         """
-        troubles: list[str] = []
-        for node in self._nodes:  # one after the other: the first one pins the genesis
+        results: list[Transient | WrongChain | None] = []
+        for seat in self.roster.seats:  # one after the other: the first one pins the genesis
             try:
-                await self._check(node)
-            except Transient as error:
-                self._rest(node)
-                troubles.append(str(error))
-        if len(troubles) == len(self._nodes):
-            raise Transient(f"no node of {self._chain} answers: {'; '.join(troubles)}")
+                # Before anything runs, nobody else repeats what a node did not answer.
+                await reading(partial(self.roster.put, seat, Node.check), _PATIENCE)
+            except (Transient, WrongChain) as error:
+                results.append(error)
+            else:
+                results.append(None)
+        self.roster.require_open(results)
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(node.rpc.close() for node in self._nodes))
+        await self.roster.close()
+        await asyncio.gather(*(seat.node.rpc.close() for seat in self.roster.seats))
+
+    # ------------------------------------------------------------ reads
 
     async def batch(self, calls: Calls) -> list[Any]:
         """Return the results of reads, from one node; a refused one is an `RpcError` in the list.
 
         Raises:
             Transient: no node answered, several times over.
-            WrongChain: a node serves another chain.
+            WrongChain: every node serves another chain.
         """
 
         async def read() -> list[Any]:
@@ -104,8 +133,25 @@ class Nodes:
 
     async def once(self, calls: Calls) -> list[Any]:
         """Return what `batch` does, without a second try; for callers that come back anyway."""
+        _, answers = await self.read(calls, list)
+        return answers
+
+    async def read(
+        self, calls: Calls, parse: Callable[[list[Any]], T], among: Holders = None
+    ) -> tuple[Seat[Node], T]:
+        """Return what ``parse`` makes of one node's answers, and who it was, without a second try;
+        a node whose answers it does not take (`Transient`) has failed, and the next is asked.
+        """
+
+        async def ask(node: Node) -> T:
+            answers = await node.batch(calls)
+            try:
+                return parse(answers)
+            except Transient as error:
+                raise Transient(f"{node.rpc.label}: {error}") from error
+
         try:
-            return await self._first(lambda node: node.rpc.batch(calls))
+            return await self.roster.first_seat(ask, among)
         except RpcError as error:
             raise Transient(f"a node of {self._chain} refuses a batch: {error}") from error
 
@@ -117,28 +163,76 @@ class Nodes:
         """
 
         async def read() -> Any:
-            return await self._first(lambda node: node.rpc.call(method, params))
+            return await self.roster.first(lambda node: node.call(method, params))
 
         return await reading(read, _PATIENCE)
 
-    async def send(self, raw: bytes) -> tuple[bool, str]:
-        """Give signed bytes to every node; return whether one took them, and what was said."""
-        answers = await asyncio.gather(*(self._send(node, raw) for node in self._nodes))
-        hints = dict.fromkeys(hint for _, hint in answers if hint)
-        return any(taken for taken, _ in answers), "; ".join(hints)
+    async def unused_nonce(self, account: str) -> int:
+        """Return the smallest nonce that no block has consumed, as far as a majority has seen:
+        no single node can make it higher.
 
-    async def votes(self, calls: Calls) -> list[list[Any]]:
-        """Return the results of the same reads from each node that answers."""
+        Raises:
+            Transient: too few nodes answer.
+        """
 
-        async def ask(node: _Node) -> list[Any] | None:
+        async def read() -> int:
+            found = await self._nonces(account)
+            if len(found) < self.majority:
+                raise Transient(
+                    f"{len(found)} of {len(self)} nodes of {self._chain} tell the nonce of "
+                    f"{account}, {self.majority} have to; {self.roster.troubles()}"
+                )
+            return found[self.majority - 1]
+
+        return await reading(read, _PATIENCE)
+
+    async def free_nonce(self, account: str) -> int:
+        """Return from where on a nonce may be claimed: what `unused_nonce` does, or the least that
+        is told where too few nodes answer. A confirm or an undo must not wait for a majority, and a
+        hole that one node's word makes is filled by nobody before a majority has seen it.
+        """
+
+        async def read() -> int:
+            found = await self._nonces(account)
+            if not found:
+                raise Transient(f"no node of {self._chain} tells a nonce; {self.roster.troubles()}")
+            return found[min(self.majority, len(found)) - 1]
+
+        return await reading(read, _PATIENCE)
+
+    async def _nonces(self, account: str) -> list[int]:
+        """Return what the nodes tell, the highest first; not more than make a majority alike."""
+        calls: Calls = [("eth_getTransactionCount", (account, "latest"))]
+
+        async def ask(node: Node) -> int:
+            (answer,) = await _told(node, calls)
+            return _count(answer)
+
+        if len(self) == 1:
+            return [await self.roster.first(ask)]
+
+        def enough(answers: Sequence[int]) -> bool:
+            return any(answers.count(answer) >= self.majority for answer in answers)
+
+        return sorted(await self.roster.each(ask, enough), reverse=True)
+
+    async def votes(
+        self,
+        calls: Calls,
+        judge: Callable[[list[Any]], V],
+        enough: Callable[[Sequence[V]], bool],
+    ) -> list[tuple[Seat[Node], V]]:
+        """Return what ``judge`` makes of the answers of each node that is not set aside; does not
+        wait for the others once ``enough`` are in.
+        """
+
+        async def ask(node: Node) -> V:
             try:
-                await self._check(node)
-                return await node.rpc.batch(calls)
-            except (Transient, RpcError, WrongChain):
-                return None
+                return judge(await node.batch(calls))
+            except RpcError as error:
+                raise Transient(f"{node.rpc.label} refuses a batch: {error}") from error
 
-        answers = await asyncio.gather(*(ask(node) for node in self._nodes))
-        return [answer for answer in answers if answer is not None]
+        return await self.roster.each_seat(ask, lambda pairs: enough([vote for _, vote in pairs]))
 
     def alone(self) -> list[Ask]:
         """Return for each node a way to read from it alone, without a second try.
@@ -146,71 +240,110 @@ class Nodes:
         What is returned raises `Transient`, or `WrongChain`, or `RpcError` for a refused batch.
         """
 
-        def only(node: _Node) -> Ask:
+        def only(seat: Seat[Node]) -> Ask:
             async def ask(calls: Calls) -> list[Any]:
-                await self._check(node)
-                return await node.rpc.batch(calls)
+                return await self.roster.put(seat, lambda node: node.batch(calls))
 
             return ask
 
-        return [only(node) for node in self._nodes]
+        return [only(seat) for seat in self.roster.seats]
 
     async def recheck(self) -> None:
-        """Check the identity of the node in use again; its chain may have been exchanged.
+        """Check the identity of the nodes again; a chain may have been exchanged.
 
         Raises:
-            WrongChain: it was.
+            WrongChain: it was, at all of them.
         """
-        for node in self._nodes:
-            node.checked = False
-        await self._first(self._check)
+        for seat in self.roster.seats:
+            seat.node.checked = False
+        await self.roster.first(Node.check)
 
-    async def _first(self, ask: Callable[[_Node], Awaitable[T]]) -> T:
-        """Return the first answer of a node, those that rest coming last."""
-        now_s = self._clock()
-        trouble: Transient | None = None
-        for node in sorted(self._nodes, key=lambda node: node.rest_until_s > now_s):
-            try:
-                await self._check(node)
-                return await ask(node)
-            except Transient as error:
-                self._rest(node)
-                trouble = trouble or error
-        assert trouble is not None, "a chain has at least one node"
-        raise trouble
+    # ------------------------------------------------------------ the newest block
 
-    def _rest(self, node: _Node) -> None:
-        node.checked = False  # what answers there next may be another node
-        node.rest_until_s = self._clock() + _REST_S
+    async def newest(self, tag: str | None, *, all_of_them: bool = False) -> Newest:
+        """Return the newest block that a majority shares; see `Census.newest`.
 
-    async def _send(self, node: _Node, raw: bytes) -> tuple[bool, str]:
+        Args:
+            tag: the block tag that stands for finality, None where confirmations do.
+
+        Raises:
+            Transient: nobody answers, or those who do share nothing.
+        """
+        calls: list[tuple[str, Any]] = [("eth_getBlockByNumber", ("latest", False))]
+        if tag is not None:
+            calls.append(("eth_getBlockByNumber", (tag, False)))
+
+        async def look(node: Node) -> Header:
+            latest, *tagged = await _told(node, calls)
+            node.tagged = _height(tagged)
+            return read_header(latest)
+
+        async def at(node: Node, height: int) -> Header | None:
+            (block,) = await _told(node, [("eth_getBlockByNumber", (hex(height), False))])
+            return None if block is None else read_header(block)
+
+        found = await self._census.newest(look, at, all_of_them=all_of_them)
+        tags = [seat.node.tagged for seat in found.holders if seat.node.tagged is not None]
+        shared = sorted(tags, reverse=True)[self.majority - 1 : self.majority]
+        tagged = shared[0] if shared and found.agreed else None
+        return Newest(found.head, tagged, found.holders, agreed=found.agreed)
+
+    async def holds(self, header: Header) -> bool:
+        """Tell whether any node that is not set aside has this block in its chain."""
+        calls: Calls = [("eth_getBlockByNumber", (hex(header.height), False))]
+
+        async def ask(node: Node) -> bool:
+            (block,) = await _told(node, calls)
+            return block is not None and read_header(block).hash == header.hash
+
+        return True in await self.roster.each(ask, lambda answers: True in answers)
+
+    # ------------------------------------------------------------ sending
+
+    async def send(self, raw: bytes) -> tuple[bool, str]:
+        """Give signed bytes to every node; return whether one took them, and what was said.
+
+        Nobody is spared: bytes that are stored may always be sent, and the node that rests may be
+        the only one that passes them on.
+        """
+        said = await self.roster.tell(lambda seat: self._send(seat, raw), lambda answer: answer[0])
+        hints = dict.fromkeys(hint for _, hint in said if hint)
+        return any(taken for taken, _ in said), "; ".join(hints)
+
+    async def _send(self, seat: Seat[Node], raw: bytes) -> tuple[bool, str]:
+        node = seat.node
         try:
-            await self._check(node)
+            await node.check()
             await node.rpc.send("eth_sendRawTransaction", [f"0x{raw.hex()}"])
-        except (RpcError, Transient, Ambiguous, WrongChain) as error:
+        except RpcError as error:
+            return False, str(error)
+        except (Transient, Ambiguous, WrongChain) as error:
+            node.checked = False
+            self.roster.failed(seat, error)
             return False, str(error)
         return True, ""
 
-    async def _check(self, node: _Node) -> None:
-        """Compare a node's chain id and genesis with the pinned ones, once."""
-        if node.checked:
-            return
-        calls: Calls = [("eth_chainId", ()), ("eth_getBlockByNumber", ("0x0", False))]
-        chain_id, genesis = await node.rpc.batch(calls)
-        try:
-            chain_id, genesis = int(chain_id, 16), str(genesis["hash"]).lower()
-        except (TypeError, ValueError, KeyError):
-            raise Transient(f"{node.rpc.label} tells neither chain id nor genesis") from None
-        if chain_id != self._chain_id:
-            raise WrongChain(
-                f"{node.rpc.label} serves chain id {chain_id}, {self._chain} is pinned to "
-                f"{self._chain_id}; nothing was sent to it, mend rpc or chain_id"
-            )
-        if self.genesis is None:
-            self.genesis = genesis
-        if genesis != self.genesis:
-            raise WrongChain(
-                f"{node.rpc.label} has genesis {genesis}, {self._chain} is pinned to "
-                f"{self.genesis}; nothing was sent to it, the node was reset or is another one"
-            )
-        node.checked = True
+
+async def _told(node: Node, calls: Calls) -> list[Any]:
+    """Return answers, a refused one being trouble of the node; a tag may be refused."""
+    try:
+        answers = await node.batch(calls)
+    except RpcError as error:
+        raise Transient(f"{node.rpc.label} refuses a batch: {error}") from error
+    if isinstance(answers[0], RpcError):
+        raise Transient(f"a node refused a read: {answers[0]}")
+    return answers
+
+
+def _height(answers: Sequence[Any]) -> int | None:
+    """Return the height of the tagged block; None while the chain has none yet."""
+    if not answers or answers[0] is None or isinstance(answers[0], RpcError):
+        return None
+    return read_header(answers[0]).height
+
+
+def _count(answer: Any) -> int:
+    try:
+        return int(answer, 16)
+    except (TypeError, ValueError):
+        raise Transient("a node told something that is no nonce") from None

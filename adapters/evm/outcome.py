@@ -11,8 +11,9 @@ from adapters.base import Attempt, Consumed, Found, Observation, Task
 from adapters.evm.blocks import Header, Landed, Operation
 from adapters.evm.effects import Effect, OperationEffect, OperationStatus
 from adapters.evm.index import Index
+from adapters.evm.quorum import Claimed
 
-__all__ = ["observe"]
+__all__ = ["claimed", "observe"]
 
 #: What it means for a direction that the operation went elsewhere, for good.
 _ELSEWHERE = {
@@ -150,3 +151,19 @@ def _claims(attempts: Sequence[Attempt]) -> list[tuple[str, int]]:
 
 def _facts(fee_wei: int, header: Header) -> dict[str, Any]:
     return {"fee": str(fee_wei), "time": header.time_s}
+
+
+def claimed(index: Index, effect: Effect, result: Found | Consumed) -> Claimed:
+    """Return what an outcome rests on, for other nodes to confirm."""
+    landed = index.landed_as(result.tx_id, result.height)
+    if not isinstance(effect, OperationEffect):
+        assert landed is not None, "an outcome without a transaction of ours"
+        return Claimed(result.tx_id, landed.header, landed)
+    wanted = effect.shown_by if isinstance(result, Found) else effect.concerns
+    operations = index.operations(effect.contract, effect.op_id)
+    operation = next((o for o in operations if o.tx_id == result.tx_id and wanted(o)), None)
+    shown = operation or landed
+    assert shown is not None, "an outcome without a transaction"
+    # Where no event says what became of the operation, its effect has to be seen to be absent.
+    absent = effect if operation is None else None
+    return Claimed(result.tx_id, shown.header, landed, operation, absent)

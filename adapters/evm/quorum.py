@@ -1,73 +1,186 @@
-"""Do enough nodes agree that a transaction is final where one of them showed it?"""
+"""Do enough nodes show, as final, just what one of them showed?
+
+The follower reads each block from one node. Before anything it read counts as final, a majority of
+the configured nodes has to have that very block, call it final, and show in it the same receipt,
+down to the logs; where the outcome rests on the *absence* of an effect, also an operation that is
+not where the effect would have taken it. A node that forges, leaves out or makes up is outvoted.
+"""
 
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Final
 
 from adapters.errors import Transient
-from adapters.evm.blocks import read_header
-from adapters.evm.nodes import Nodes
+from adapters.evm.abi import decode, encode
+from adapters.evm.blocks import Header, Landed, Operation, read_header, receipt_shows
+from adapters.evm.effects import OperationEffect, OperationStatus
+from adapters.evm.nodes import Calls, Nodes
 from adapters.evm.settings import Finality
+from adapters.evm.values import AbiError
 from adapters.rpc import RpcError
 
-__all__ = ["Quorum"]
+__all__ = ["Claimed", "Quorum", "Vote"]
 
 _REMEMBERED_MAX: Final = 10_000
+#: What ``operation`` of our contracts returns: status first, the hash of the terms last.
+_OPERATION: Final = (
+    "uint8", "uint8", "address", "uint256", "address", "address", "bytes32", "uint256", "bytes32",
+)  # fmt: skip
+_OPENED: Final = frozenset(
+    {OperationStatus.OPEN, OperationStatus.RELEASED, OperationStatus.REFUNDED}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What one node showed, as far as an outcome rests on it.
+
+    Attributes:
+        landed: the transaction of ours that consumed a claim, if the outcome rests on it.
+        operation: the change of an operation's status, if the outcome rests on it.
+        absent: the effect that did not happen, where that can be asked of a contract.
+    """
+
+    tx_id: str
+    header: Header
+    landed: Landed | None = None
+    operation: Operation | None = None
+    absent: OperationEffect | None = None
+
+
+class Vote(Enum):
+    """What a node, or a majority of them, says to what another node showed."""
+
+    CONFIRMED = "it shows the same, as final"
+    CONTRADICTED = "it has that very block, with something else in it"
+    OPEN = "it has no final block there yet, another one, or no answer"
 
 
 class Quorum:
-    """Asks all nodes about transactions that one of them calls final.
+    """Asks all nodes about what one of them showed as final.
 
-    Nodes that are away count as not agreeing. With a single node there is nothing to ask.
+    Nodes that are away or set aside count as not agreeing. With a single node there is nothing to
+    ask: it is trusted by name (``single_node``).
     """
 
     def __init__(self, nodes: Nodes, finality: Finality) -> None:
         self._nodes = nodes
         self._finality = finality
-        self._agreed: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._agreed: OrderedDict[Claimed, None] = OrderedDict()
 
-    async def agrees(self, tx_id: str, block_hash: str, height: int) -> bool:
-        """Tell whether a majority has this transaction in this block, and the block as final.
+    async def vote(self, claimed: Claimed) -> Vote:
+        """Return what a majority says; who is contradicted by it is asked after all others.
 
-        What was agreed once is remembered by the block's hash: another block asks anew.
+        What was confirmed is remembered, because it is about one block.
         """
-        key = (tx_id, block_hash)
-        if len(self._nodes) == 1 or key in self._agreed:
-            return True
-        calls: list[tuple[str, Any]] = [
-            ("eth_getBlockByNumber", (hex(height), False)),
-            ("eth_getTransactionReceipt", (tx_id,)),
-            ("eth_getBlockByNumber", ("latest", False)),
-        ]
-        if self._finality.tag is not None:
-            calls.append(("eth_getBlockByNumber", (self._finality.tag, False)))
-        answers = await self._nodes.votes(calls)
-        receipts = [
-            _essence(answer[1]) for answer in answers if self._confirms(answer, block_hash, height)
-        ]
-        best = max((receipts.count(receipt) for receipt in receipts), default=0)
-        if best < self._nodes.majority:
-            return False
-        self._agreed[key] = None
+        if len(self._nodes) == 1 or claimed in self._agreed:
+            return Vote.CONFIRMED
+        votes = await self._nodes.votes(
+            self._calls(claimed), lambda answers: self._judge(answers, claimed), self._is_decided
+        )
+        verdict = next((vote for _, vote in votes if self._is_majority(vote, votes)), Vote.OPEN)
+        if verdict is Vote.CONFIRMED:
+            self._remember(claimed)
+        elif verdict is Vote.CONTRADICTED:
+            for seat, vote in votes:
+                if vote is Vote.CONFIRMED:
+                    what = f"in block {claimed.header.height} transaction {claimed.tx_id}"
+                    self._nodes.roster.contradicted(seat, what)
+        return verdict
+
+    def _is_decided(self, votes: Sequence[Vote]) -> bool:
+        return votes.count(Vote.CONFIRMED) >= self._nodes.majority
+
+    def _is_majority(self, vote: Vote, votes: Sequence[tuple[Any, Vote]]) -> bool:
+        return [other for _, other in votes].count(vote) >= self._nodes.majority
+
+    def _remember(self, claimed: Claimed) -> None:
+        self._agreed[claimed] = None
         if len(self._agreed) > _REMEMBERED_MAX:
             self._agreed.popitem(last=False)
-        return True
 
-    def _confirms(self, answer: list[Any], block_hash: str, height: int) -> bool:
-        if any(item is None or isinstance(item, RpcError) for item in answer[:3]):
-            return False
-        block, receipt, latest, *tagged = answer
+    async def hidden(
+        self, tx_ids: Sequence[str], known: Callable[[int], Header | None]
+    ) -> int | None:
+        """Return the height of a block that was read without one of these transactions, although a
+        majority shows it there; None if there is none.
+
+        Args:
+            known: the header that was read at a height.
+        """
+        calls: Calls = [("eth_getTransactionReceipt", (tx_id,)) for tx_id in tx_ids]
+
+        def judge(answers: list[Any]) -> frozenset[int]:
+            return frozenset(
+                height for answer in answers if (height := _place(answer, known)) is not None
+            )
+
+        votes = await self._nodes.votes(calls, judge, lambda _: False)
+        heights = [height for _, shown in votes for height in shown]
+        found = [h for h in set(heights) if heights.count(h) >= self._nodes.majority]
+        return min(found, default=None)
+
+    def _calls(self, claimed: Claimed) -> Calls:
+        calls: list[tuple[str, Any]] = [
+            ("eth_getBlockByNumber", (hex(claimed.header.height), False)),
+            ("eth_getTransactionReceipt", (claimed.tx_id,)),
+            ("eth_getBlockByNumber", (self._finality.tag or "latest", False)),
+        ]
+        if claimed.absent is not None:
+            calls.append(_state_call(claimed.absent))
+        return calls
+
+    def _judge(self, answers: list[Any], claimed: Claimed) -> Vote:
+        if any(
+            answer is None or isinstance(answer, RpcError) for answer in (answers[0], *answers[2:])
+        ):
+            return Vote.OPEN
+        block, receipt, newest, *state = answers
         try:
-            in_block = str(receipt["blockHash"]).lower() == block_hash
-            same = read_header(block).hash == block_hash
-            tag = read_header(tagged[0]).height if tagged and isinstance(tagged[0], dict) else None
-            final = height <= self._finality.height(read_header(latest).height, tag)
-        except (Transient, KeyError, TypeError):
-            return False
-        return in_block and same and final
+            # The whole header: a time or parent that only one node tells is not agreed on.
+            if read_header(block) != claimed.header:
+                return Vote.OPEN
+            if claimed.header.height > self._final_height(newest):
+                return Vote.OPEN
+            shown = (
+                receipt is not None
+                and not isinstance(receipt, RpcError)
+                and receipt_shows(receipt, claimed.header, claimed.landed, claimed.operation)
+                and (claimed.absent is None or _is_absent(state[0], claimed.absent))
+            )
+        except (Transient, AbiError, KeyError, TypeError, ValueError, AttributeError):
+            return Vote.OPEN
+        return Vote.CONFIRMED if shown else Vote.CONTRADICTED
+
+    def _final_height(self, newest: Mapping[str, Any]) -> int:
+        height = read_header(newest).height
+        return self._finality.height(height, height if self._finality.tag else None)
 
 
-def _essence(receipt: Any) -> tuple[Any, ...]:
-    """Return what nodes must agree on: success and every log."""
-    logs = receipt.get("logs") or ()
-    shown = tuple((log.get("address"), tuple(log.get("topics")), log.get("data")) for log in logs)
-    return receipt.get("status"), shown
+def _state_call(effect: OperationEffect) -> tuple[str, Any]:
+    values = (effect.group, effect.op_id)
+    data = encode("operation(address,bytes32)", ("address", "bytes32"), values)
+    return "eth_call", ({"to": effect.contract, "data": f"0x{data.hex()}"}, "latest")
+
+
+def _is_absent(answer: str, effect: OperationEffect) -> bool:
+    """Tell whether the contract's newest state is one without the effect: states go one way only,
+    so what is not there now was not there before.
+    """
+    status, *_, params_hash = decode(_OPERATION, bytes.fromhex(answer.removeprefix("0x")))
+    after = _OPENED if effect.status == OperationStatus.OPEN else {effect.status}
+    return status not in after or params_hash.hex() != effect.params_hash
+
+
+def _place(receipt: Any, known: Callable[[int], Header | None]) -> int | None:
+    """Return the height of a receipt's block, if that block is one that was read."""
+    if receipt is None or isinstance(receipt, RpcError):
+        return None
+    try:
+        header = known(int(receipt["blockNumber"], 16))
+        same = header is not None and receipt["blockHash"].lower() == header.hash
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+    return header.height if header is not None and same else None

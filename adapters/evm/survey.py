@@ -9,7 +9,15 @@ from adapters.base import Claim, Prepared, Task
 from adapters.errors import Transient
 from adapters.evm.abi import decode, encode
 from adapters.evm.actions import OPERATIONS, brought_in, effect_of
-from adapters.evm.blocks import Block, Landed, Operation, operation_key, read_header
+from adapters.evm.blocks import (
+    Block,
+    Landed,
+    Operation,
+    landed_text,
+    operation_key,
+    read_header,
+)
+from adapters.evm.commitment import rule_of
 from adapters.evm.effects import OperationEffect, OperationKind, OperationStatus
 from adapters.evm.fees import Price
 from adapters.evm.nodes import Nodes
@@ -81,9 +89,12 @@ class EvmSurveyor:
     async def survey(self, since: int) -> Survey:
         """Read every block from ``since`` to the newest."""
         tag = self._settings.finality.tag
-        reader = BlockReader(self._nodes, tag, self._accounts, self._contracts)
-        head, tagged = await reader.latest(patient=True)
-        final = self._settings.finality.height(head.height, tagged)
+        rule = rule_of(self._settings)
+        reader = BlockReader(self._nodes, tag, self._accounts, self._contracts, rule)
+        newest = await reader.newest(patient=True)
+        head, final = newest.head, -1
+        if newest.agreed:
+            final = self._settings.finality.height(head.height, newest.tagged)
         groups = await self._groups()
         self._seen, order = {}, []
         low = since
@@ -138,7 +149,7 @@ class EvmSurveyor:
         header = landed.header if landed is not None else seen.operations[0].header
         texts = [_operation_text(operation) for operation in seen.operations]
         if landed is not None:
-            texts.insert(0, _landed_text(landed))
+            texts.insert(0, landed_text(landed))
         return Movement(
             tx_id=tx_id,
             raw=await self._raw(tx_id),
@@ -205,14 +216,6 @@ class EvmSurveyor:
             return await self._nodes.call(method, params)
         except RpcError as error:
             raise Transient(f"a node can not be asked for {method}: {error}") from error
-
-
-def _landed_text(landed: Landed) -> str:
-    end = "" if landed.succeeded else ", reverted"
-    value = f", {landed.value_wei} wei" if landed.value_wei else ""
-    return (
-        f"nonce {landed.nonce} of {landed.account} to {landed.to or 'a new contract'}{value}{end}"
-    )
 
 
 def _operation_text(operation: Operation) -> str:

@@ -43,7 +43,7 @@ def address(name: str) -> str:
 
 
 def settings_table(node: BitcoinNode, **changes: Any) -> dict[str, Any]:
-    return {
+    table = {
         "kind": "bitcoin",
         "network": "regtest",
         "rpc": [node.url],
@@ -56,6 +56,8 @@ def settings_table(node: BitcoinNode, **changes: Any) -> dict[str, Any]:
         "fee": {"max_sat_vb": 50, "fallback_sat_vb": 3},
         "coins": {"min_confirmed": 2, "max_inputs": 5},
     } | changes
+    # A node whose address has the credentials needs no other.
+    return {key: value for key, value in table.items() if value is not None}
 
 
 class Book:
@@ -221,12 +223,13 @@ def adapter_on(
 
 @asynccontextmanager
 async def scene(
-    node: BitcoinNode, folder: Path, *, coins: int = 3, **changes: Any
+    node: BitcoinNode, folder: Path, *, coins: int = 3, blocks: int = 100, **changes: Any
 ) -> AsyncIterator[Scene]:
-    """An open adapter whose treasury has ``coins`` mature coins of 50 BTC."""
+    """An open adapter whose treasury has ``coins`` mature coins of 50 BTC, below ``blocks``."""
     for _ in range(coins):
         node.mine(1, address("treasury"))
-    node.mine(100, NOBODY)
+    if blocks:
+        node.mine(blocks, NOBODY)
     adapter = adapter_on(node, folder, **changes)
     try:
         await adapter.open()

@@ -86,11 +86,15 @@ def _without_witness() -> bytes:
     return raw[:4] + raw[6:end] + raw[-4:]
 
 
+def _signed(signer: LocalBitcoinSigner, digest: bytes) -> bytes:
+    return asyncio.run(signer.sign_input(signing.InputDigest(digest, b"", 0, 0, b"")))
+
+
 def test_our_signature_is_the_one_of_bip_143() -> None:
     # BIP-143, "Native P2WPKH": key and digest of the second input.
     secret = bytes.fromhex("619c335025c7f4012e556c2a58b2506e30b8511b53ade95ea316fd8c3286feb9")
     digest = bytes.fromhex("c37af31116d1b27caf68aae9e3ac82f1477929014d5b917657d0eb49478cb670")
-    signature = asyncio.run(LocalBitcoinSigner(secret).sign_digest(digest))
+    signature = _signed(LocalBitcoinSigner(secret), digest)
     witness = parse_tx(bytes.fromhex(BIP143_TX)).inputs[1].witness
     assert witness == (signature + b"\x01", LocalBitcoinSigner(secret).public_key)
 
@@ -103,7 +107,7 @@ def test_signatures_are_low_s_deterministic_and_equal_to_another_librarys(
         signer = LocalBitcoinSigner(secret)
     except ValueError:
         return
-    signature = asyncio.run(signer.sign_digest(digest))
+    signature = _signed(signer, digest)
     assert signing.deterministic
     assert signature == coincurve.PrivateKey(secret).sign(digest, hasher=None)
     assert IsLowDERSignature(signature + b"\x01")
@@ -113,7 +117,7 @@ def test_signatures_are_low_s_deterministic_and_equal_to_another_librarys(
 def test_without_libsecp256k1_openssl_signs_and_low_s_too() -> None:
     library.use_libsecp256k1_for_signing(False)
     try:
-        signatures = [asyncio.run(KEY.sign_digest(HASHLOCK)) for _ in range(20)]
+        signatures = [_signed(KEY, HASHLOCK) for _ in range(20)]
     finally:
         library.use_libsecp256k1_for_signing(True)
     assert len(set(signatures)) > 1  # OpenSSL draws its nonces

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from adapters.errors import Ambiguous, Transient
+from adapters.errors import Ambiguous, Busy, Transient
 from adapters.retry import Patience, reading, reading_for_ever
 from adapters.rpc import JsonRpc, RpcError
 
@@ -232,3 +232,77 @@ def test_a_follower_outlives_any_number_of_failures() -> None:
         return "here"
 
     assert asyncio.run(reading_for_ever(read, _QUICK)) == "here"
+
+
+# ---------------------------------------------------------------- busy nodes
+
+
+def busy(status: int, **headers: str) -> Answer:
+    async def answer(_sent: Any, _request: web.Request) -> web.Response:
+        return web.Response(status=status, text="later", headers=headers)
+
+    return answer
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "86400"}, 60.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "-5"}, None),
+        (
+            {
+                "Date": "Sat, 21 Nov 2026 11:00:00 GMT",
+                "Retry-After": "Sat, 21 Nov 2026 11:00:09 GMT",
+            },
+            9.0,
+        ),
+        ({"Retry-After": "Sat, 21 Nov 2020 11:00:00 GMT"}, 0.0),
+    ],
+    ids=["no wish", "seconds", "bounded", "no number", "negative", "a date", "a date gone by"],
+)
+def test_a_busy_node_says_how_long_a_pause_it_wants(
+    status: int, headers: dict[str, str], wait_s: float | None
+) -> None:
+    async def body(rpc: JsonRpc) -> None:
+        with pytest.raises(Busy, match=f"HTTP {status}") as told:
+            await rpc.call("m")
+        assert told.value.wait_s == wait_s
+        with pytest.raises(Ambiguous):
+            await rpc.send("m")
+
+    with_server(busy(status, **headers), body)
+
+
+def test_a_read_waits_as_long_as_a_busy_node_wants_and_not_beyond_its_own_patience() -> None:
+    tries: list[float] = []
+    waits = [0.2, None, 90.0]
+
+    async def read() -> str:
+        tries.append(asyncio.get_running_loop().time())
+        if waits:
+            raise Busy("later", waits.pop(0))
+        return "here"
+
+    with pytest.raises(Busy):
+        asyncio.run(reading(read, Patience(attempts=9, first_wait_s=0.001, total_s=5)))
+    assert len(tries) == 3, "the wish for 90 s ends the read"
+    assert tries[1] - tries[0] >= 0.2
+    assert asyncio.run(reading(read, _QUICK)) == "here"
+
+
+def test_no_text_shows_what_the_address_holds_beyond_host_and_port() -> None:
+    def make(sent: Any) -> Any:
+        error = {"code": -1, "message": "no such thing at http://127.0.0.1/secret-path?x"}
+        return {"id": sent["id"], "error": error}
+
+    async def body(rpc: JsonRpc) -> None:
+        with pytest.raises(RpcError) as refused:
+            await rpc.call("m")
+        assert "secret-path" not in str(refused.value)
+        assert str(refused.value).startswith("http://127.0.0.1:")
+
+    with_server(replies(make), body)

@@ -1,0 +1,207 @@
+"""The newest block of a chain with several nodes: the highest that a majority of them shares.
+
+While too few answer for a majority, the highest that anybody shows, marked as not agreed. On the
+way each node is held against the others, so that laggards are set aside and whoever follows another
+branch is known.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from adapters.errors import Transient, WrongChain
+from adapters.roster import Roster, Seat
+from adapters.standing import Pace, State
+
+__all__ = ["Census", "Head", "Shared"]
+
+N = TypeVar("N")
+
+#: A block further in the future than this (Bitcoin's rule for headers) is no measure for others.
+_FUTURE_S: Final = 7200
+#: How far below the heads a common block is looked for, in steps that double.
+_STEPS_MAX: Final = 14
+#: So often a look waits for every node that does not rest.
+_CENSUS_S: Final = 5.0
+
+
+class Head(Protocol):
+    """A block as a node tells it; equal when it is the same block."""
+
+    @property
+    def height(self) -> int:
+        """Its height."""
+
+    @property
+    def time_s(self) -> int:
+        """Its time, Unix seconds."""
+
+
+H = TypeVar("H", bound=Head)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Generic[N, H]):
+    """The highest block that some nodes share, who they are, and whether they are a majority."""
+
+    head: H
+    holders: tuple[Seat[N], ...]
+    agreed: bool
+
+
+class Census(Generic[N]):
+    """Asks the nodes of a roster for their newest blocks.
+
+    Args:
+        pace: how far a node may be behind the others.
+        wall: Unix seconds.
+    """
+
+    def __init__(self, roster: Roster[N], pace: Pace, wall: Callable[[], float]) -> None:
+        self._roster = roster
+        self._pace = pace
+        self._wall = wall
+        #: monotonic time from which all heads are waited for once, so that none stays unseen.
+        self._census_at_s = 0.0
+
+    async def newest(
+        self,
+        look: Callable[[N], Awaitable[H]],
+        at: Callable[[N, int], Awaitable[H | None]],
+        *,
+        all_of_them: bool = False,
+    ) -> Shared[N, H]:
+        """Return the highest block that a majority shares, or, where too few nodes answer for one,
+        the highest that anybody shows.
+
+        Args:
+            look: asks a node for its newest block.
+            at: asks a node for its block at a height, None where it has none.
+            all_of_them: wait for slow nodes too.
+
+        Raises:
+            Transient: nobody answers, or a majority answers and shares nothing near its heads.
+        """
+        if len(self._roster.seats) == 1:
+            (seat,) = self._roster.seats
+            found = await self._look_at(seat, look)
+            return Shared(found[1], (seat,), agreed=True)
+        now_s = self._roster.clock()
+        census = all_of_them or now_s >= self._census_at_s
+        if census:
+            self._census_at_s = now_s + _CENSUS_S
+        heads = await self._heads(look, every=census, resting=all_of_them)
+        self._compare()
+        able = [(seat, head) for seat, head in heads if not seat.standing.aside]
+        if not able:
+            raise self._roster.silence([])
+        if len(able) >= self._roster.majority:
+            return await self._common(able, at)
+        best = max((head for _, head in able), key=lambda head: head.height)
+        return Shared(best, tuple(seat for seat, head in able if head == best), agreed=False)
+
+    async def _heads(
+        self, look: Callable[[N], Awaitable[H]], *, every: bool, resting: bool
+    ) -> list[tuple[Seat[N], H]]:
+        """Ask all nodes for their heads; a slow one is waited for only while it could matter,
+        unless ``every`` one is wanted; those that rest are left out unless ``resting``.
+        """
+        now_s = self._roster.clock()
+        asked: dict[asyncio.Task[Any], Seat[N]] = {}
+        for seat in self._roster.seats:
+            if seat.looking is None and (resting or not seat.standing.rests(now_s)):
+                seat.looking = self._roster.background(self._look_at(seat, look))
+            if seat.looking is not None:
+                asked[seat.looking] = seat
+        if not asked:  # all rest: whoever may be asked is
+            for seat in self._roster.seats:
+                seat.looking = self._roster.background(self._look_at(seat, look))
+                asked[seat.looking] = seat
+        heads: list[tuple[Seat[N], H]] = []
+        for done in asyncio.as_completed(list(asked)):
+            try:
+                heads.append(await done)
+            except (Transient, WrongChain):
+                continue  # its standing has it
+            alike = [head for seat, head in heads if not seat.standing.aside]
+            if not every and any(alike.count(head) >= self._roster.majority for head in alike):
+                break
+        return heads
+
+    async def _look_at(self, seat: Seat[N], look: Callable[[N], Awaitable[H]]) -> tuple[Seat[N], H]:
+        try:
+            head = await self._roster.put(seat, look)
+        finally:
+            seat.looking = None
+        seat.standing.showed(head.height, head.time_s)
+        return seat, head
+
+    def _compare(self) -> None:
+        """Set aside who is behind: behind the majority where there is one to spare, else the best.
+
+        A single node must not be able to put all others aside with a block that nobody else has.
+        """
+        standings = [s.standing for s in self._roster.seats if s.standing.height is not None]
+        standings = [standing for standing in standings if not standing.fails]
+        latest_s = self._wall() + _FUTURE_S
+        credible = [(s.height or 0, s.time_s) for s in standings if s.time_s <= latest_s]
+        ranked = sorted(credible, reverse=True)
+        if not ranked:
+            return
+        majority = self._roster.majority
+        height, time_s = ranked[majority - 1 if len(ranked) > majority else 0]
+        now_s = self._roster.clock()
+        for standing in standings:
+            standing.compared(height, time_s, self._pace, now_s)
+
+    async def _common(
+        self, heads: Sequence[tuple[Seat[N], H]], at: Callable[[N, int], Awaitable[H | None]]
+    ) -> Shared[N, H]:
+        """Return the highest block that a majority shares; looks downwards in growing steps."""
+        height = sorted((head.height for _, head in heads), reverse=True)[self._roster.majority - 1]
+        for step in range(_STEPS_MAX):
+            known = {seat.standing.label: head for seat, head in heads if head.height == height}
+            asked = [seat for seat, head in heads if head.height > height]
+            there = partial(_at, at, height)
+            answers = await asyncio.gather(*(self._roster.quietly(seat, there) for seat in asked))
+            held = [(seat, head) for seat, head in heads if seat.standing.label in known]
+            held += [
+                (found[0], found[1])
+                for found in answers
+                if found is not None and found[1] is not None
+            ]
+            for _, head in held:
+                holders = tuple(seat for seat, other in held if other == head)
+                if len(holders) >= self._roster.majority:
+                    self._astray(heads, holders, [seat for seat, _ in held])
+                    return Shared(head, holders, agreed=True)
+            if height == 0 or len(held) < self._roster.majority:
+                break
+            height = max(0, height - (1 << step))
+        told = ", ".join(f"{seat.standing.label} at {head.height}" for seat, head in heads)
+        raise Transient(
+            f"the nodes of {self._roster.chain} do not share a block near their heads: {told}; "
+            "nothing becomes final until a majority agrees, look at each of them"
+        )
+
+    def _astray(
+        self,
+        heads: Sequence[tuple[Seat[N], H]],
+        holders: Sequence[Seat[N]],
+        compared: Sequence[Seat[N]],
+    ) -> None:
+        """Mark who has another block where the majority agrees, and unmark who agrees."""
+        for seat, _ in heads:
+            standing = seat.standing
+            if seat in holders:
+                if standing.state is State.ASTRAY:
+                    standing.state = State.WELL
+            elif seat in compared:
+                standing.state = State.ASTRAY
+                standing.trouble = f"{standing.label} has another block than the majority"
+
+
+async def _at(at: Callable[[N, int], Awaitable[H | None]], height: int, node: N) -> H | None:
+    return await at(node, height)
