@@ -113,6 +113,11 @@ def _signing(
         raise KeysError(
             f"there is no [signer.{signer}] in {config.path}; known: {known}. Nothing was signed."
         )
+    if source.remote is not None:
+        raise KeysError(
+            f"signer {signer} is remote (type {source.type}) and signs transactions of steps only; "
+            "name a keystore that holds the role's key. Nothing was signed."
+        )
     if source.path is not None:
         face = read_keystore(source.path, f"signer {signer}: keystore").face
         if face is not None and face.address is not None:

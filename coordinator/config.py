@@ -18,6 +18,8 @@ from coordinator.literal_secrets import secrets_in
 from coordinator.plan.names import ASSET, IDENTIFIER, name_problem
 from coordinator.plan.source import SourceError, read_document
 from coordinator.signers.environment import is_loopback
+from coordinator.signers.remote import RemoteSource
+from coordinator.signers.remote_table import read_remote
 
 __all__ = [
     "AssetConfig",
@@ -69,8 +71,9 @@ class SignerConfig:
     """Where a signer's key is, never the key.
 
     ``keystore``: ``path`` and ``passphrase`` (``file:/absolute``, ``fd:N``, ``prompt``, and
-    ``env:NAME`` on a devnet). ``env`` (devnet only): ``variable``. ``kind`` says for which kind of
-    chain the key is, where its keystore does not say so itself.
+    ``env:NAME`` on a devnet). ``env`` (devnet only): ``variable``. ``http`` and ``command``:
+    ``remote``, a key that another process holds. ``kind`` says for which kind of chain the key is,
+    where its keystore does not say so itself.
     """
 
     name: str
@@ -79,6 +82,7 @@ class SignerConfig:
     passphrase: str | None = None
     variable: str | None = None
     kind: str | None = None
+    remote: RemoteSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +281,10 @@ def _signer(name: str, table: Table, *, devnet: bool) -> SignerConfig:
             return SignerConfig(name, "env", variable=variable, kind=kind)
         case "env":
             raise table.error("type", "'env' needs devnet = true; use an encrypted keystore")
-    raise table.error("type", "must be 'keystore' or 'env'")
+        case "http" | "command" as other:
+            remote = read_remote(table, kind, devnet=devnet)
+            return SignerConfig(name, other, kind=remote.kind, remote=remote)
+    raise table.error("type", "must be 'keystore', 'http', 'command' or 'env'")
 
 
 def _passphrase(table: Table, *, devnet: bool) -> str:
@@ -319,6 +326,11 @@ def check_log(config: Config, log: LogConfig) -> None:
                 f"[log] key names {log.key!a}, which spends on [chain.{name}]; make a key for the "
                 "log alone: coordinator keys add log --kind ethereum"
             )
+    if signer.remote is not None:
+        raise TableError(
+            f"[log] key names {log.key!a}, a remote signer; heads are signed inside the journal's "
+            "own transaction, where nothing may be waited for: use a keystore"
+        )
     if signer.kind not in (None, "ethereum"):
         raise TableError(f"[log] key names {log.key!a}, which is of another kind than ethereum")
     place = (signer.path, signer.variable)

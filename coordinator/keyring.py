@@ -3,18 +3,24 @@
 Opening costs a second and a prompt, so a key that acts on two chains is opened for both at once.
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from adapters.errors import Transient
 from coordinator.config import Config, SignerConfig
 from coordinator.errors import KeysError
 from coordinator.signers import (
+    Holder,
     HoldSecrets,
     Opened,
     Passphrases,
     PublicFace,
+    RemoteSource,
     Secret,
+    compare_remote,
+    open_remote,
     open_seed,
     open_signer,
     read_keystore,
@@ -50,7 +56,7 @@ class WatchOnly:
         """Raise SignerLocked."""
         raise SignerLocked(f"signer {self.name} was not opened for this command. Nothing was sent.")
 
-    async def sign_digest(self, _digest: bytes) -> bytes:
+    async def sign_input(self, _wanted: Any) -> bytes:
         """Raise SignerLocked."""
         raise SignerLocked(f"signer {self.name} was not opened for this command. Nothing was sent.")
 
@@ -67,11 +73,14 @@ class Keyring:
         self._passphrases = passphrases
         self._sign = sign
         self._opened: dict[tuple[Any, ...], Opened] = {}
+        self._holders: dict[str, Holder] = {}
 
     def of_kind(
         self, kind: str, *, network: str | None = None
-    ) -> Iterator[tuple[str, Opened | None, WatchOnly]]:
+    ) -> Iterator[tuple[str, Opened | Holder | None, WatchOnly]]:
         """Yield the signers whose keys are of ``kind``: name, the key if opened, its public half.
+
+        A key that another process holds is given as its `Holder`, which was not asked yet.
 
         The log's key is none of them: what vouches for the journal must not be able to spend.
 
@@ -87,6 +96,12 @@ class Keyring:
             face = self._face(name, source)
             if face is not None and face.kind != kind:
                 continue
+            if source.remote is not None and face is not None:
+                _require_network(name, source, face, network)
+                key = bytes.fromhex(face.public_key) if face.public_key else b""
+                holder = self._holder(name, source.remote) if self._sign else None
+                yield name, holder, WatchOnly(name, str(face.address), key)
+                continue
             opened = None
             # Some wallets leave the address out of their files: it is known once they are opened.
             if self._sign or face is None or face.address is None:
@@ -100,10 +115,44 @@ class Keyring:
             yield name, opened if self._sign else None, WatchOnly(name, face.address or "", key)
 
     def _face(self, name: str, source: SignerConfig) -> PublicFace | None:
-        """Return what the keystore says of its key; None for a key from the environment."""
+        """Return what the keystore says of its key, or what is pinned of a remote one; None for a
+        key from the environment.
+        """
+        if source.remote is not None:
+            return source.remote.face
         if source.type != "keystore" or source.path is None:
             return None
         return read_keystore(source.path, f"signer {name}: keystore").face
+
+    async def confirm(self, *, patient: bool) -> None:
+        """Ask each remote signer that was given out for its key; compare it with the pinned one.
+
+        Args:
+            patient: one that does not answer is no reason to stop: what is stored already can be
+                sent and watched without it, and each of its signatures is verified anyway.
+
+        Raises:
+            KeysError: one holds another key, or does not answer.
+        """
+        answers = await asyncio.gather(
+            *(compare_remote(holder) for holder in self._holders.values()), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, Transient):
+                if not patient:
+                    raise KeysError(str(answer)) from None
+            elif isinstance(answer, BaseException):
+                raise answer
+
+    async def close(self) -> None:
+        """End the connections to remote signers."""
+        for holder in self._holders.values():
+            await holder.close()
+
+    def _holder(self, name: str, source: RemoteSource) -> Holder:
+        if name not in self._holders:
+            self._holders[name] = open_remote(name, source, self._passphrases)
+        return self._holders[name]
 
     def _open(self, name: str, source: SignerConfig) -> Opened:
         reference = (source.type, source.path, source.passphrase, source.variable)
@@ -120,6 +169,11 @@ def _require_network(
     """Refuse a key of one network on another: its address there is another one."""
     if network is None or face.network == network:
         return
+    if source.remote is not None:
+        raise KeysError(
+            f"signer {name}: its network is {face.network}, and the chain is {network}. Nothing "
+            "was sent. Pin the key of this chain's signer in chains.toml."
+        )
     where = f"keystore {source.path}" if source.path else f"environment variable {source.variable}"
     raise KeysError(
         f"signer {name}: {where} holds a key for {face.network}, and the chain is {network}. "
@@ -133,7 +187,12 @@ def watched_accounts(config: Config, chain: str) -> dict[str, str]:
     kind = _SIGNER_KINDS[config.chains[chain].kind]
     found = {}
     for name, source in config.signers.items():
-        if source.path is None or source.kind not in (None, kind) or is_log_key(config, name):
+        if source.kind not in (None, kind) or is_log_key(config, name):
+            continue
+        if source.remote is not None:
+            found[name] = str(source.remote.face.address)
+            continue
+        if source.path is None:
             continue
         face = read_keystore(source.path, f"signer {name}: keystore").face
         if face is not None and face.kind == kind and face.address:
@@ -149,6 +208,7 @@ def is_log_key(config: Config, name: str) -> bool:
 def names_environment(config: Config) -> bool:
     """Whether any key or passphrase of the configuration comes from the environment."""
     sources = [signer.passphrase for signer in config.signers.values()]
+    sources += [one.remote.credentials for one in config.signers.values() if one.remote is not None]
     if config.secrets is not None:
         sources.append(config.secrets.passphrase)
     return any(signer.type == "env" for signer in config.signers.values()) or any(

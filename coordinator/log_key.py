@@ -84,6 +84,8 @@ def _require_apart(config: Config, name: str, address: str, secret: Secret) -> N
     apart by its place (`check_log`).
     """
     for other, signer in config.signers.items():
+        if other != name and signer.remote is not None and signer.remote.address == address:
+            raise _same_key(name, f"signer {other}")
         if other == name or signer.path is None:
             continue
         face = read_keystore(signer.path, f"signer {other}: keystore").face

@@ -113,6 +113,7 @@ class Asking:
             else None,
             cap_pct=state.cap_pct(step.id),
             coins=state.coins.get(step.id, ()) if direction == "forward" else (),
+            terms=state.plan["chains"][step.chain],
         )
 
     def hashlock(self, step: Step) -> str:

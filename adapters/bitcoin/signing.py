@@ -1,4 +1,5 @@
-"""Signatures: what the adapter asks of a signer, and the one that holds its key in this process.
+"""Signatures: what the adapter asks of a signer, the one that holds its key in this process, and
+the one whose key another process holds.
 
 python-bitcoinlib signs through OpenSSL unless it finds libsecp256k1, which it looks for in places
 where it usually is not; coincurve carries a copy. With it signatures are deterministic (RFC 6979)
@@ -6,14 +7,25 @@ and ten times as fast. The way in is a private attribute, so a self-test with a 
 decides whether it is used.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import bitcoin.core.key as library
 import coincurve
 from bitcoin.core.script import IsLowDERSignature
+from coincurve.ecdsa import cdata_to_der, der_to_cdata, deserialize_compact
 
-__all__ = ["BitcoinSigner", "LocalBitcoinSigner", "deterministic"]
+from adapters.errors import Rejected
+from adapters.remote_key import RemoteKey, SigningRequest
+
+__all__ = [
+    "BitcoinSigner",
+    "InputDigest",
+    "LocalBitcoinSigner",
+    "RemoteBitcoinSigner",
+    "deterministic",
+]
 
 _ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 # RFC 6979 on secp256k1: secret 1 over SHA-256 of "Satoshi Nakamoto", as widely published.
@@ -27,15 +39,34 @@ _VECTOR_SIGNATURE: Final = bytes.fromhex(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class InputDigest:
+    """What one input's signature is made over (BIP-143, SIGHASH_ALL), and what that follows from.
+
+    Attributes:
+        digest: 32 bytes.
+        unsigned: the whole transaction without witnesses.
+        index: of the input in it.
+        value_sat: of the coin that the input spends.
+        script_code: what the signature commits to.
+    """
+
+    digest: bytes
+    unsigned: bytes
+    index: int
+    value_sat: int
+    script_code: bytes
+
+
 class BitcoinSigner(Protocol):
-    """Signs digests with one key; never broadcasts, never shows the key."""
+    """Signs inputs with one key; never broadcasts, never shows the key."""
 
     @property
     def public_key(self) -> bytes:
         """The compressed public key, 33 bytes."""
 
-    async def sign_digest(self, digest: bytes) -> bytes:
-        """Return a low-s DER signature of a 32-byte digest, without hash type."""
+    async def sign_input(self, wanted: InputDigest) -> bytes:
+        """Return a low-s DER signature of the digest, without hash type."""
 
 
 class LocalBitcoinSigner:
@@ -57,9 +88,59 @@ class LocalBitcoinSigner:
     def __repr__(self) -> str:
         return f"LocalBitcoinSigner({self.public_key.hex()})"
 
-    async def sign_digest(self, digest: bytes) -> bytes:
-        """Return a low-s DER signature of a 32-byte digest; a tenth of a millisecond."""
-        return _sign(self._key, digest)
+    async def sign_input(self, wanted: InputDigest) -> bytes:
+        """Return a low-s DER signature of the digest; a tenth of a millisecond."""
+        return _sign(self._key, wanted.digest)
+
+
+class RemoteBitcoinSigner:
+    """A key that another process holds; only its public half is known here, pinned by the operator.
+
+    The holder sees the whole transaction and the coin's value, so it can judge both by itself.
+    """
+
+    def __init__(self, key: RemoteKey, public_key: bytes) -> None:
+        self._key = key
+        self.public_key: bytes = public_key
+
+    def __repr__(self) -> str:
+        return f"RemoteBitcoinSigner({self._key.name}, {self.public_key.hex()})"
+
+    async def sign_input(self, wanted: InputDigest) -> bytes:
+        """Return a low-s DER signature of the digest.
+
+        Raises:
+            Transient: no answer; nothing was signed that anybody here knows of.
+            Rejected: the signer refuses, or its signature (DER, or 64 bytes r and s) is none of the
+                pinned key over this digest with the lower s (BIP-146).
+        """
+        request = SigningRequest(
+            "sha256d", wanted.digest, wanted.unsigned,
+            {
+                "input": wanted.index,
+                "amount_sat": str(wanted.value_sat),
+                "script_code": wanted.script_code.hex(),
+            },
+        )  # fmt: skip
+        made = await self._key.signature(request)
+        try:
+            signature = cdata_to_der(deserialize_compact(made) if len(made) == 64 else
+                                     der_to_cdata(made))  # fmt: skip
+        except Exception:  # noqa: BLE001 - the binding raises Exception itself
+            raise self._refused("neither DER (BIP-66) nor 64 bytes") from None
+        if not IsLowDERSignature(signature + b"\x01"):
+            raise self._refused("the higher of two equivalent ones (BIP-146)")
+        # The library verifies what has the lower s only.
+        if not coincurve.PublicKey(self.public_key).verify(signature, wanted.digest, None):
+            raise self._refused(f"not that of the pinned key {self.public_key.hex()}")
+        return signature
+
+    def _refused(self, what: str) -> Rejected:
+        return Rejected(
+            f"signer {self._key.name}: its signature is {what}; it was thrown away and nothing was "
+            f"sent. Look at the signer: coordinator keys test {self._key.name}",
+            code="signer",
+        )
 
 
 def _library_key(secret: bytes) -> Any:

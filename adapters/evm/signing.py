@@ -5,18 +5,32 @@ a test compares its bytes with those of eth-account.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import coincurve
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
+from adapters.errors import Rejected
+from adapters.remote_key import RemoteKey, SigningRequest
 from proofs import rlp
+from proofs.ecdsa import HALF_ORDER
 from proofs.errors import ProofError
 
-__all__ = ["Eip1559", "EvmSigner", "LocalEvmSigner", "SignedFields", "read_signed", "recover"]
+__all__ = [
+    "Eip1559",
+    "EvmSigner",
+    "LocalEvmSigner",
+    "RemoteEvmSigner",
+    "SignedFields",
+    "read_payload",
+    "read_signed",
+    "recover",
+]
 
 _TYPE = b"\x02"
+#: The last byte of a 65-byte signature → parity of R's y (Yellow Paper, appendix F; EIP-2930).
+_PARITIES: Final = {27: 0, 28: 1, 0: 0, 1: 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +53,13 @@ class Eip1559:
         value, data = rlp.encode_int(self.value_wei), rlp.encode_bytes(self.data)
         return [*map(rlp.encode_int, numbers), to, value, data, rlp.encode_list(())]
 
+    def payload(self) -> bytes:
+        """Return the bytes whose keccak-256 is signed."""
+        return _TYPE + rlp.encode_list(self.fields())
+
     def signing_hash(self) -> bytes:
         """Return the 32 bytes that are signed."""
-        return keccak(_TYPE + rlp.encode_list(self.fields()))
+        return keccak(self.payload())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +101,84 @@ class LocalEvmSigner:
         """Return the signed bytes; the signature is deterministic (RFC 6979, low s)."""
         signature = self._key.sign_recoverable(unsigned.signing_hash(), hasher=None)
         r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big")
-        return _TYPE + rlp.encode_list(
-            [*unsigned.fields(), *map(rlp.encode_int, (signature[64], r, s))]
+        return _with_signature(unsigned, signature[64], r, s)
+
+
+class RemoteEvmSigner:
+    """A key that another process holds; only its address is known here, pinned by the operator."""
+
+    def __init__(self, key: RemoteKey, address: str) -> None:
+        self._key = key
+        self.address: str = address
+
+    def __repr__(self) -> str:
+        return f"RemoteEvmSigner({self._key.name}, {self.address})"
+
+    async def sign(self, unsigned: Eip1559) -> bytes:
+        """Return the signed bytes, built here from the signature that came back.
+
+        Raises:
+            Transient: no answer; nothing was signed that anybody here knows of.
+            Rejected: the signer refuses, or its signature is none of the pinned address over these
+                bytes in the one form that nodes take (65 bytes, lower s, EIP-2).
+        """
+        payload = unsigned.payload()
+        digest = keccak(payload)
+        made = await self._key.signature(SigningRequest("keccak256", digest, payload))
+        if len(made) != 65:
+            raise self._refused(f"{len(made)} bytes long, not 65")
+        parity = _PARITIES.get(made[64])
+        r, s = int.from_bytes(made[:32], "big"), int.from_bytes(made[32:64], "big")
+        if parity is None:
+            raise self._refused(f"one whose last byte is {made[64]}, not 27 or 28")
+        if s > HALF_ORDER:
+            raise self._refused("the higher of two equivalent ones (EIP-2)")
+        try:
+            account = recover(digest, bytes([parity]), made[:32], made[32:64])
+        except ValueError:
+            raise self._refused("one that no key makes") from None
+        if account != self.address:
+            raise self._refused(f"by {account} over these bytes, or over other bytes")
+        return _with_signature(unsigned, parity, r, s)
+
+    def _refused(self, what: str) -> Rejected:
+        return Rejected(
+            f"signer {self._key.name}: its signature is {what}, and {self.address} is pinned for "
+            f"it; it was thrown away and nothing was sent. Look at the signer: coordinator keys "
+            f"test {self._key.name}",
+            code="signer",
         )
+
+
+def _with_signature(unsigned: Eip1559, parity: int, r: int, s: int) -> bytes:
+    """Return a transaction as it is sent."""
+    return _TYPE + rlp.encode_list([*unsigned.fields(), *map(rlp.encode_int, (parity, r, s))])
+
+
+def read_payload(payload: bytes) -> Eip1559:
+    """Return what bytes that are about to be signed say; ``to`` is in lower case.
+
+    Raises:
+        ValueError: they are no unsigned EIP-1559 transaction to an address, with an empty access
+            list and in the one canonical form.
+    """
+    try:
+        items = rlp.list_of(rlp.decode(payload[1:]))
+        if payload[:1] != _TYPE or len(items) != 9 or items[8] != []:
+            raise ValueError("no unsigned EIP-1559 transaction without an access list")
+        chain_id, nonce, tip, fee, gas = map(rlp.number_of, items[:5])
+        return Eip1559(
+            chain_id=chain_id,
+            nonce=nonce,
+            max_priority_fee_wei=tip,
+            max_fee_wei=fee,
+            gas=gas,
+            to=f"0x{rlp.string_of(items[5], 20).hex()}",
+            value_wei=rlp.number_of(items[6]),
+            data=rlp.string_of(items[7]),
+        )
+    except ProofError as error:
+        raise ValueError(f"no unsigned transaction: {error}") from None
 
 
 def read_signed(raw: bytes) -> SignedFields:

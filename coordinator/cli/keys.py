@@ -1,4 +1,4 @@
-"""``coordinator keys``: encrypted keystores. No command prints a private key."""
+"""``coordinator keys``: keystores and remote signers. No command prints a private key."""
 
 import asyncio
 import os
@@ -15,7 +15,7 @@ from coordinator.errors import KeysError
 
 if TYPE_CHECKING:
     from coordinator.config import Config
-    from coordinator.signers import Passphrases, PublicFace, Secret
+    from coordinator.signers import Passphrases, PublicFace, RemoteSource, Secret
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make and test keystores.")
 
@@ -51,7 +51,16 @@ def _passphrases(options: Options, config: "Config | None", source: str | None) 
     return passphrases
 
 
-def _shown(name: str, path: Path, face: "PublicFace") -> dict[str, Any]:
+def _remotes(config: "Config") -> "list[tuple[str, str, PublicFace]]":
+    """Return the signers whose keys other processes hold: name, where, what is pinned."""
+    return [
+        (name, signer.remote.place, signer.remote.face)
+        for name, signer in config.signers.items()
+        if signer.remote is not None
+    ]
+
+
+def _shown(name: str, path: "Path | str", face: "PublicFace") -> dict[str, Any]:
     return {
         "name": name,
         "path": str(path),
@@ -138,9 +147,11 @@ def list_(context: typer.Context, folder: _Folder = None) -> None:
     from coordinator.signers import list_keystores
 
     options = options_of(context)
-    if folder is None:
-        _config(options)  # a configuration that was named must be there
-    found, warnings = list_keystores(_folder(options, folder))
+    config = _config(options) if folder is None else None
+    remote = [] if config is None else _remotes(config)
+    place = _folder(options, folder)
+    # With remote signers only, there may be no folder of keystores at all.
+    found, warnings = ((), ()) if remote and not place.exists() else list_keystores(place)
     for warning in warnings:
         options.out.warn(f"warning: {warning}")
     keys = [
@@ -149,6 +160,7 @@ def list_(context: typer.Context, folder: _Folder = None) -> None:
         else {"name": item.path.stem, "path": str(item.path), "problem": item.problem}
         for item in found
     ]
+    keys += [_shown(name, place, face) for name, place, face in remote]
     options.out.document({"v": 1, "type": "keys", "keys": keys})
     rows: list[tuple[str, ...]] = [
         (str(key["name"]), str(key.get("kind")), str(key.get("address") or key.get("fingerprint")))
@@ -157,6 +169,32 @@ def list_(context: typer.Context, folder: _Folder = None) -> None:
         for key in keys
     ]
     options.out.data("\n".join(columns([("NAME", "KIND", "ADDRESS"), *rows])))
+
+
+def _remote(options: Options, name: str, folder: Path | None) -> "RemoteSource | None":
+    """Return the remote signer of that name in chains.toml, if there is one."""
+    config = _config(options) if folder is None else None
+    signer = None if config is None else config.signers.get(name)
+    return None if signer is None else signer.remote
+
+
+async def _ask(
+    options: Options, config: "Config", name: str, source: "RemoteSource"
+) -> "PublicFace":
+    """Compare a remote signer's key and have it sign a text that is no transaction.
+
+    Raises:
+        KeysError: it does not answer, refuses, or it is another key.
+    """
+    from coordinator.signers import check_remote, open_holder
+
+    passphrases = _passphrases(options, config, None)
+    if (source.credentials or "").startswith("env:"):
+        from coordinator.app import admit_environment
+
+        await admit_environment(config, passphrases)
+    async with open_holder(name, source, passphrases, shows_errors=True) as holder:
+        return await check_remote(holder)
 
 
 def _located(options: Options, name: str, folder: Path | None) -> tuple[Path, str | None]:
@@ -179,10 +217,15 @@ def address(
     name: Annotated[str, typer.Argument(help="A signer of chains.toml or a keystore's name.")],
     folder: _Folder = None,
 ) -> None:
-    """Print a key's address; opens nothing."""
+    """Print a key's address; opens and asks nothing."""
     from coordinator.signers import read_keystore
 
     options = options_of(context)
+    remote = _remote(options, name, folder)
+    if remote is not None:
+        options.out.document({"v": 1, "type": "key", **_shown(name, remote.place, remote.face)})
+        options.out.data(str(remote.face.address))
+        return
     path, _ = _located(options, name, folder)
     face = read_keystore(path).face
     if face is None or (face.address is None and face.fingerprint is None):
@@ -198,11 +241,20 @@ def try_out(
     folder: _Folder = None,
     passphrase: _Passphrase = None,
 ) -> None:
-    """Open a keystore, sign a fixed text and verify the signature; exit 5 if that fails."""
+    """Open a keystore, or ask a remote signer; sign a fixed text and verify; exit 5 if that fails.
+
+    What a command of a remote signer writes to its standard error is shown.
+    """
     from coordinator.signers import check_keystore
 
     options = options_of(context)
     config = _config(options)
+    remote = _remote(options, name, folder)
+    if remote is not None and config is not None:
+        face = asyncio.run(_ask(options, config, name, remote))
+        options.out.document({"v": 1, "type": "key", **_shown(name, remote.place, face)})
+        options.out.data(f"✓ {remote.place} answers and signs  {face.kind}  {face.address}")
+        raise typer.Exit(exits.DONE)
     path, configured = _located(options, name, folder)
     source = passphrase or configured or "prompt"
     secret = _passphrases(options, config, source).read(source, name)

@@ -25,19 +25,25 @@ if TYPE_CHECKING:
     from coordinator.signers.opening import SignerSource, open_seed, open_signer
     from coordinator.signers.passphrase import Passphrases, is_source
     from coordinator.signers.process import forbid_core_dumps
+    from coordinator.signers.remote import Holder, RemoteSource, open_holder, open_remote
+    from coordinator.signers.remote_check import check_remote, compare_remote
     from coordinator.signers.secret import Secret
 
 __all__ = [
     "KINDS",
     "HoldSecrets",
+    "Holder",
     "Listed",
     "Opened",
     "Passphrases",
     "PublicFace",
+    "RemoteSource",
     "Secret",
     "SignerSource",
     "check_env_allowed",
     "check_keystore",
+    "check_remote",
+    "compare_remote",
     "create_keystore",
     "forbid_core_dumps",
     "import_key",
@@ -45,7 +51,9 @@ __all__ = [
     "keystore_path",
     "list_keystores",
     "looks_like_secret",
+    "open_holder",
     "open_keystore",
+    "open_remote",
     "open_seed",
     "open_signer",
     "read_keystore",
@@ -54,15 +62,19 @@ __all__ = [
 #: Name → the module that has it; imported when asked for, so that reading a journal stays quick.
 _HOMES: Final = {
     "HoldSecrets": "holds",
+    "Holder": "remote",
     "KINDS": "kinds",
     "Listed": "keystore",
     "Opened": "kinds",
     "Passphrases": "passphrase",
     "PublicFace": "kinds",
+    "RemoteSource": "remote",
     "Secret": "secret",
     "SignerSource": "opening",
     "check_env_allowed": "environment",
     "check_keystore": "keystore",
+    "check_remote": "remote_check",
+    "compare_remote": "remote_check",
     "create_keystore": "keystore",
     "forbid_core_dumps": "process",
     "import_key": "keystore",
@@ -70,7 +82,9 @@ _HOMES: Final = {
     "keystore_path": "keystore",
     "list_keystores": "keystore",
     "looks_like_secret": "literals",
+    "open_holder": "remote",
     "open_keystore": "keystore",
+    "open_remote": "remote",
     "open_seed": "opening",
     "open_signer": "opening",
     "read_keystore": "keystore",

@@ -7,7 +7,13 @@ from typing import Final
 
 from coordinator.errors import KeysError
 
-__all__ = ["folder_warnings", "read_descriptor", "read_private", "write_private"]
+__all__ = [
+    "folder_warnings",
+    "program_trouble",
+    "read_descriptor",
+    "read_private",
+    "write_private",
+]
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
@@ -101,6 +107,21 @@ def folder_warnings(folder: Path) -> tuple[str, ...]:
     if mode & _OTHERS:
         return (f"{folder}: mode {mode:04o}, others can see which keys exist; chmod 700 it",)
     return ()
+
+
+def program_trouble(path: Path) -> str | None:
+    """Say why a program must not be asked to sign, None when nothing speaks against it."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"can not be run: {error.strerror}"
+    if not stat.S_ISREG(status.st_mode) or not os.access(path, os.X_OK):
+        return "is no program that this account may run"
+    if status.st_uid not in (os.geteuid(), 0):
+        return "belongs to another user"
+    if status.st_mode & _OTHERS_WRITE:
+        return f"mode {stat.S_IMODE(status.st_mode):04o} lets other users change it; chmod go-w it"
+    return None
 
 
 def _trouble(status: os.stat_result, max_bytes: int) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from adapters.json_text import parse_json
 from coordinator.errors import KeysError
 from coordinator.signers.container import Sealed, inspect, seal, unseal
 from coordinator.signers.files import folder_warnings, read_private, write_private
@@ -232,8 +233,8 @@ def _interpret(content: bytearray) -> _File | str:
     clear, and a traceback can show the local names of its frames.
     """
     try:
-        fields = json.loads(content.decode("utf-8"), object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        fields = parse_json(content.decode("utf-8"), _once)
+    except ValueError:
         fields = None
     if not isinstance(fields, dict):
         return "not a keystore (no JSON object, or a field twice)"

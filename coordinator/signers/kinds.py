@@ -10,7 +10,7 @@ from typing import Any, Final
 from coordinator.signers.holds import seed_fingerprint
 from coordinator.signers.secret import Secret
 
-__all__ = ["BITCOIN_HRP", "KINDS", "Kind", "Opened", "PublicFace", "signs"]
+__all__ = ["BITCOIN_HRP", "KINDS", "Kind", "Opened", "PublicFace", "face_of", "signs"]
 
 #: Human-readable part of SegWit addresses (BIP 173) by network, named as in chains.toml.
 BITCOIN_HRP: Final = {
@@ -99,12 +99,28 @@ def _public_key(key: Secret) -> bytes:
     return coincurve.PrivateKey(key.reveal()).public_key.format(compressed=True)
 
 
-def _derive_ethereum(key: Secret, network: str | None) -> PublicFace:
-    from eth_keys.datatypes import PublicKey
+def face_of(kind: str, public_key: bytes, network: str | None = None) -> PublicFace:
+    """Return the public face of a key by its public half.
 
-    public_key = _public_key(key)
-    address = PublicKey.from_compressed_bytes(public_key).to_checksum_address()
-    return PublicFace("ethereum", address, public_key.hex(), network)
+    Args:
+        kind: ``ethereum`` or ``bitcoin``.
+        public_key: 33 bytes, compressed.
+        network: a name in `BITCOIN_HRP`, for ``bitcoin``.
+    """
+    if kind == "bitcoin":
+        from bitcoin.core.serialize import Hash160
+        from bitcoin.segwit_addr import encode
+
+        address = encode(BITCOIN_HRP[str(network)], 0, Hash160(public_key))
+    else:
+        from eth_keys.datatypes import PublicKey
+
+        address = PublicKey.from_compressed_bytes(public_key).to_checksum_address()
+    return PublicFace(kind, address, public_key.hex(), network)
+
+
+def _derive_ethereum(key: Secret, network: str | None) -> PublicFace:
+    return face_of("ethereum", _public_key(key), network)
 
 
 def _seen_ethereum(fields: Mapping[str, Any]) -> PublicFace | str:
@@ -120,12 +136,7 @@ def _seen_ethereum(fields: Mapping[str, Any]) -> PublicFace | str:
 
 
 def _derive_bitcoin(key: Secret, network: str | None) -> PublicFace:
-    from bitcoin.core.serialize import Hash160
-    from bitcoin.segwit_addr import encode
-
-    public_key = _public_key(key)
-    address = encode(BITCOIN_HRP[str(network)], 0, Hash160(public_key))
-    return PublicFace("bitcoin", address, public_key.hex(), network)
+    return face_of("bitcoin", _public_key(key), network)
 
 
 def _seen_bitcoin(fields: Mapping[str, Any]) -> PublicFace | str:

@@ -18,11 +18,11 @@ class SignerSource(Protocol):
 
     @property
     def type(self) -> str:
-        """``keystore`` or ``env``."""
+        """``keystore``, ``env``, ``http`` or ``command``."""
 
     @property
     def path(self) -> Path | None:
-        """The keystore file, None for type ``env``."""
+        """The keystore file, None for other types."""
 
     @property
     def passphrase(self) -> str | None:
@@ -30,7 +30,7 @@ class SignerSource(Protocol):
 
     @property
     def variable(self) -> str | None:
-        """The environment variable with the key, None for type ``keystore``."""
+        """The environment variable with the key, None for other types."""
 
 
 def open_signer(
@@ -60,6 +60,12 @@ def open_signer(
         return opened
     if source.type == "env" and source.variable is not None:
         return _open_variable(name, source.variable, passphrases)
+    if source.type in {"http", "command"}:
+        raise KeysError(
+            f"signer {name} is remote (type {source.type}), so there is no key to open here: it "
+            "signs transactions of steps and nothing else. Name a keystore for this. Nothing was "
+            "signed and nothing was sent."
+        )
     raise KeysError(
         f"signer {name}: needs type keystore with a path, or type env with a variable "
         "(devnet only). Nothing was sent."

@@ -15,6 +15,7 @@ from adapters.evm.transactions import verified_sender
 
 _SECRET = bytes.fromhex("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318")
 _TO = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+TX = Eip1559(137, 7, 2 * 10**9, 90 * 10**9, 60_000, _TO, 5, bytes.fromhex("a9059cbb"))
 
 _TRANSACTIONS = st.builds(
     Eip1559,

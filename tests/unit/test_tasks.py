@@ -75,3 +75,11 @@ def test_a_preimage_is_let_out_by_a_durable_reveal_and_by_no_draft() -> None:
     step = drafted.step("h")
     assert asking.of(drafted, durable, step, "confirm").task.preimage is None
     assert asking.of(drafted, drafted, step, "confirm").task.preimage == "07" * 32
+
+
+def test_a_task_names_the_chain_as_the_first_record_fixed_it() -> None:
+    story, asking = Story(plan_step("a", confirm=True)).executed("a"), _asking()
+    state = story.fold
+    for direction in ("forward", "confirm", "undo"):
+        terms = asking.of(state, state, state.step("a"), direction).task.terms
+        assert terms is state.plan["chains"][state.step("a").chain]
