@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from adapters.base import Adapter
-from coordinator.errors import Conflict, Fenced, PreflightError
+from coordinator.errors import Conflict, Fenced, JournalError, PreflightError
 from coordinator.journal.base import Entry, SagaRow
 from coordinator.journal.liveness import Instance, live
 from coordinator.journal.reading import open_readonly
@@ -150,6 +150,19 @@ class Driver:
             await self.journal.drive(saga, None)
         self._taken.clear()
 
+    async def send_durable(self) -> str:
+        """After the journal has failed: let what is durable of every saga that is driven here, or
+        by nobody, leave once more. Returns what left, for people.
+        """
+        for row in self.unattended():
+            # What can not be read, or belongs to other chains, keeps no other saga from leaving.
+            with contextlib.suppress(JournalError, PreflightError):
+                state = fold(self.journal.read(f"saga:{row.saga}"))
+                require_same_chains(state.plan, self.runner.adapters)
+                self.runner.remember(state)
+        await self.runner.send_durable()
+        return self.runner.last_pass.sentence()
+
     # ------------------------------------------------------------ driving
 
     async def run(
@@ -229,6 +242,18 @@ class Driver:
                 found.append(state.saga)
             else:
                 self.runner.loose.see(state)
+        return found
+
+    def recently_ended(self) -> list[str]:
+        """Return ended sagas whose blocks may not be buried, as far as they can be driven here:
+        their finality may have broken while nobody looked.
+        """
+        found = []
+        for saga in self.runner.ended.recent():
+            state = fold(self.journal.read(f"saga:{saga}"))
+            if set(state.plan["chains"]) <= set(self.runner.adapters):
+                self.runner.remember(state)
+                found.append(saga)
         return found
 
     def unattended(self) -> list[SagaRow]:

@@ -2,13 +2,15 @@
 
 import errno
 import os
+import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from coordinator.errors import CoordinatorError
 
-__all__ = ["FileUnusable", "read_file", "write_file"]
+__all__ = ["FileUnusable", "make_private_folder", "read_file", "write_file"]
 
 #: Trouble of the disk itself, which is told as such wherever it happens.
 _DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
@@ -64,5 +66,39 @@ def write_file(path: Path, content: bytes, what: str) -> None:
             raise
         raise FileUnusable(
             f"{what} can not be written to {path}: {error.strerror}. Nothing was written; name "
+            "another place."
+        ) from None
+
+
+def make_private_folder(folder: Path, files: Mapping[str, bytes], what: str) -> None:
+    """Make a folder (0700) with files (0600) in it; it appears whole or not at all.
+
+    Raises:
+        FileUnusable: it is there already, or can not be made.
+        OSError: the disk is full or broken.
+    """
+    if folder.exists():
+        raise FileUnusable(
+            f"{folder} is there already and nothing is overwritten. Nothing was written; name "
+            "another place with --out."
+        )
+    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        draft.mkdir(mode=0o700, parents=True)
+        for name, content in files.items():
+            descriptor = os.open(
+                draft / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600
+            )
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+        draft.rename(folder)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        if error.errno in _DISK:
+            raise
+        raise FileUnusable(
+            f"{what} can not be written to {folder}: {error.strerror}. Nothing was written; name "
             "another place."
         ) from None

@@ -11,10 +11,10 @@ from coordinator.journal.witness import Mark, Witness
 __all__ = ["confirm_latest", "doubt", "require_elsewhere"]
 
 
-def confirm_latest(reader: JournalReader, witness: Path, *, recovering: bool = False) -> int:
+def confirm_latest(reader: JournalReader, witness: Path, *, recovering: bool = False) -> Mark:
     """Check that the journal contains everything the second place has witnessed.
 
-    Returns the position up to which it has.
+    Returns the furthest mark.
 
     Args:
         recovering: a recovery goes on, which alone may write to a journal that is in one.
@@ -41,7 +41,7 @@ def confirm_latest(reader: JournalReader, witness: Path, *, recovering: bool = F
             "records did on the chains is unknown to this journal. Put the latest journal "
             "back; if there is none, see README.md, 'A lost or old journal': coordinator recover"
         )
-    return marks[-1].position
+    return marks[-1]
 
 
 def doubt(reader: JournalReader, marks: Sequence[Mark]) -> str | None:

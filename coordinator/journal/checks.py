@@ -10,9 +10,18 @@ from typing import Any, Final, NamedTuple
 
 import apsw
 
-from coordinator.errors import ClaimTaken, JournalError, KeyTaken, LockTaken, ReservationShort
+from coordinator.errors import (
+    ClaimTaken,
+    Fenced,
+    JournalError,
+    KeyTaken,
+    LockTaken,
+    ReservationShort,
+)
 from coordinator.journal.base import Entry, Raw
+from coordinator.journal.body import MAX_BODY, read_record
 from coordinator.journal.derive import (
+    OPERATOR_STREAM,
     SAGA_PREFIX,
     attempt_of,
     brought,
@@ -22,6 +31,7 @@ from coordinator.journal.derive import (
     reserved,
     reserved_coins,
 )
+from coordinator.journal.pauses import Pauses, begins_a_step, fold_pauses
 from coordinator.journal.statements import QUERIES
 from proofs import canonical
 
@@ -69,10 +79,12 @@ class Checks:
         #: (chain, account) → the highest nonce that is claimed, -1 for none; what lies above it is
         #: free without asking.
         self._tops: dict[tuple[str, str], int] = {}
+        self._pauses: Pauses | None = None
 
     def forget(self) -> None:
-        """Read the sums of reservations and the highest claims again when next needed."""
+        """Read the sums of reservations, highest claims and pauses again when next needed."""
         self._sums = None
+        self._pauses = None
         self._tops.clear()
 
     def count(self, name: str, values: Any) -> None:
@@ -118,6 +130,8 @@ class Checks:
             if entry.kind == "started":
                 self._check_start(request.stream, entry.data)
             if entry.kind == "intent":
+                if begins_a_step(entry.data):
+                    self._check_paused(request, entry.data)
                 claimed = self._check_claims(request.stream, entry.data, wanted)
                 fresh.append(self._check_raw(entry.data, offered, claimed=claimed))
             else:
@@ -159,6 +173,33 @@ class Checks:
                     f"{before + amount - available} are missing. Nothing was written and nothing "
                     "was sent. Fund the account or wait for an open saga to end."
                 )
+
+    def _check_paused(self, request: Request, data: Mapping[str, Any]) -> None:
+        """Refuse to begin a step that an operator holds back: asked in the same transaction, a
+        pause is effective in every process from the moment that it is durable (R11).
+        """
+        stream, first = request.stream, request.entries[0]
+        if not stream.startswith(SAGA_PREFIX):
+            return
+        head = self._run(QUERIES["head"], (OPERATOR_STREAM, None)).fetchone()
+        seq = 0 if head is None else head[0]
+        if self._pauses is None or self._pauses.seq != seq:
+            rows = self._run(QUERIES["records_of_stream"], (OPERATOR_STREAM, 1)).fetchall()
+            self._pauses = fold_pauses([read_record(row) for row in rows])
+        if not self._pauses.standing:
+            return
+        if first.kind == "started":
+            plan = first.data["plan"]
+        else:
+            body = self._run(QUERIES["first_body"], (stream,)).get
+            plan = canonical.parse(body, max_bytes=MAX_BODY)["data"]["plan"]
+        step = next(step for step in plan["steps"] if step["id"] == data["step"])
+        held = self._pauses.on(data["chain"], step["payers"].get("forward"))
+        if held:
+            raise Fenced(
+                f"step {data['step']} of {stream} may not begin: {held[0].words}. Nothing was "
+                f"written and nothing of this was sent. Fold {OPERATOR_STREAM} again."
+            )
 
     def _check_free(self, chain: str, outpoint: str) -> None:
         """Refuse to reserve a coin that another open saga keeps, or that an intent has claimed."""

@@ -3,10 +3,11 @@
 Write-ahead log, `synchronous=FULL` (R1), no checkpoint but our own (sqlite.py says when).
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "create_file",
     "journal_id",
+    "make_folder",
     "migrate",
     "open_reader",
     "open_writer",
@@ -36,6 +38,8 @@ SCHEMA_VERSION: Final = len(MIGRATIONS)
 _OPEN_TIMEOUT_MS: Final = 5000
 _WRITER_PAGES_KIB: Final = 32 * 1024
 _READER_PAGES_KIB: Final = 8 * 1024
+#: The log is written again in parts of this size.
+_COPY_BYTES: Final = 1 << 20
 
 
 def create_file(path: Path, vfs: str | None = None) -> None:
@@ -48,14 +52,15 @@ def create_file(path: Path, vfs: str | None = None) -> None:
     """
     hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         os.close(os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         try:
             with reading(path):
                 _write_empty(hidden, vfs)
             os.link(hidden, path)
         finally:
-            hidden.unlink()
+            for name in ("", "-journal", "-wal", "-shm"):
+                hidden.with_name(hidden.name + name).unlink(missing_ok=True)
         sync_directory(path.parent)
     except FileExistsError:
         raise JournalError(
@@ -67,6 +72,17 @@ def create_file(path: Path, vfs: str | None = None) -> None:
         ) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, 0700, and those that it lies in; their names are durable on return.
+
+    Without that a power cut could take the folder with all that was synced inside it.
+    """
+    if not path.parent.is_dir():
+        make_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -76,15 +92,59 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_log(path: Path) -> None:
-    """Make durable what a process that died inside its commit left readable in the log."""
+def sync_log(connection: apsw.Connection, path: Path) -> None:
+    """Make durable what a process that died inside its commit left readable in the log.
+
+    What is readable need not be dirty: after a failed sync the kernel shows pages that the disk
+    never got and calls them clean, so that another sync succeeds and changes nothing. They are
+    therefore written again, as they are, under the write lock of ``connection``. Where a live
+    process holds that, its own next sync is told of the failure, and here a sync is all.
+
+    Raises:
+        JournalError: the disk refuses.
+    """
     log = path.with_name(f"{path.name}-wal")
-    with suppress(FileNotFoundError):
-        descriptor = os.open(log, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    try:
+        descriptor = os.open(log, os.O_RDWR)
+    except FileNotFoundError:
+        return
+    try:
+        with reading(path):
+            if _begin_alone(connection):
+                try:
+                    _write_again(descriptor)
+                except OSError as error:
+                    # A full disk that copies on write must not keep stored bytes from leaving; the
+                    # second place would tell if the log were less than it seems (R12).
+                    if error.errno != errno.ENOSPC:
+                        raise
+                finally:
+                    connection.execute("ROLLBACK")
+        os.fsync(descriptor)
+    except OSError as error:
+        raise JournalError(
+            f"{log} can not be made durable ({error.strerror}). Nothing was sent. Mend the disk "
+            "and start again."
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _begin_alone(connection: apsw.Connection) -> bool:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except apsw.BusyError:
+        return False
+    return True
+
+
+def _write_again(descriptor: int) -> None:
+    at = 0
+    while content := os.pread(descriptor, _COPY_BYTES, at):
+        written = os.pwrite(descriptor, content, at)
+        if written != len(content):
+            raise OSError(errno.EIO, f"only {written} of {len(content)} bytes were written")
+        at += written
 
 
 def open_writer(path: Path, vfs: str | None = None) -> apsw.Connection:
@@ -183,7 +243,7 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError) as error:
         raise JournalError(
             f"{path} is damaged ({error}). Nothing was sent. Run 'coordinator journal check', then "
             "see README.md, 'A lost or old journal'."

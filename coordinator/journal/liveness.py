@@ -3,6 +3,7 @@
 Liveness only. Nothing is permitted by it; the fence of the journal is what keeps two apart.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -20,7 +21,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 class Instance:
     """This process's sign of life, beside the journal, until `leave` or the process's end."""
 
-    def __init__(self, name: str, path: Path, descriptor: int) -> None:
+    def __init__(self, name: str, path: Path, descriptor: int | None) -> None:
         self.name = name
         self._path = path
         self._descriptor = descriptor
@@ -28,6 +29,9 @@ class Instance:
     @classmethod
     def enter(cls, journal: Path) -> "Instance":
         """Draw a name and hold the lock on ``<journal>.d/<name>.lock``.
+
+        On a full disk there is none: others may think that this process is dead and drive what it
+        drives, which the fence allows; it must still be able to send what is stored.
 
         Raises:
             JournalError: the folder can not be written.
@@ -43,6 +47,8 @@ class Instance:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             hidden.rename(path)
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                return cls(name, path, None)
             raise JournalError(
                 f"{path} can not be used: {error.strerror}. Nothing was sent. Mend the path or its "
                 "permissions and start again."
@@ -52,7 +58,8 @@ class Instance:
     def leave(self) -> None:
         """Take the sign of life away."""
         self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
 
 def live(journal: Path, instance: str) -> bool:

@@ -8,11 +8,12 @@ log that was exchanged from the one he saw.
 The last line may be torn by a power cut; it is left out, and made whole by the next one who writes.
 """
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -125,11 +126,7 @@ def publish(path: Path, newer: Callable[[Published | None], Iterable[CheckpointR
                 return 0
             # What a power cut left of a line was never acknowledged to anybody.
             os.ftruncate(descriptor, end)
-            content = b"".join(lines)
-            written = os.write(descriptor, content)
-            os.fsync(descriptor)
-            if written != len(content):
-                raise OSError(f"only {written} of {len(content)} bytes were written")
+            _append(descriptor, b"".join(lines), end)
         finally:
             os.close(descriptor)
         if created:
@@ -154,6 +151,24 @@ def set_aside(witness: Path, keep: Path) -> None:
         else:
             kept.touch(0o600)
         sync_directory(kept.parent)
+
+
+def _append(descriptor: int, content: bytes, end: int) -> None:
+    """Write what begins at ``end``, durably; what could not be made so is taken back."""
+    try:
+        _write(descriptor, content)
+        os.fsync(descriptor)
+    except OSError:
+        # Else the next one would read it, take it for published, and the disk may never have it.
+        with suppress(OSError):
+            os.ftruncate(descriptor, end)
+        raise
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    written = os.write(descriptor, content)
+    if written != len(content):
+        raise OSError(errno.ENOSPC, f"only {written} of {len(content)} bytes were written")
 
 
 def _line(row: CheckpointRow) -> bytes:

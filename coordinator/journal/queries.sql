@@ -228,3 +228,6 @@ SELECT size, root, note, at_ms FROM checkpoints WHERE size >= ?1 ORDER BY size;
 -- name: checkpoint_within
 -- ?1 greatest size
 SELECT size, root, note, at_ms FROM checkpoints WHERE size <= ?1 ORDER BY size DESC LIMIT 1;
+
+-- name: tables
+SELECT name, sql FROM main.sqlite_schema ORDER BY name;

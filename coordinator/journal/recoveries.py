@@ -17,6 +17,7 @@ What a recovery writes to the stream ``operator``:
 """
 
 import base64
+import errno
 import json
 import os
 import secrets
@@ -30,7 +31,13 @@ from coordinator.errors import JournalError
 from coordinator.journal.base import Entry, Record
 from coordinator.journal.body import ZERO_HASH, DataEncoder
 from coordinator.journal.checks import Request
-from coordinator.journal.database import open_writer, reading, sync_directory, sync_log
+from coordinator.journal.database import (
+    make_folder,
+    open_writer,
+    reading,
+    sync_directory,
+    sync_log,
+)
 from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.journal.reading import JournalReader
 from coordinator.journal.statements import QUERIES
@@ -167,7 +174,7 @@ def begin(
     connection = open_writer(path)
     try:
         with alone(witness), reading(path):
-            sync_log(path)
+            sync_log(connection, path)
             writer = Writer(connection)
             writer.begin(at_ms)
             try:
@@ -198,11 +205,13 @@ def finish_fork(witness: Path, begun: Record) -> None:
     place = forks_path(witness)
     try:
         if not any(fork["journal"] == data["journal"] for fork in _forks(witness)):
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(place.parent)
             descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
                 # What a power cut left half written must not swallow this line.
-                os.write(descriptor, b"\n" + json.dumps(line, sort_keys=True).encode() + b"\n")
+                content = b"\n" + json.dumps(line, sort_keys=True).encode() + b"\n"
+                if os.write(descriptor, content) != len(content):
+                    raise OSError(errno.ENOSPC, "only a part could be written")
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)

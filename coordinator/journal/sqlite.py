@@ -81,16 +81,17 @@ class SqliteJournal:
         self._now_ms = now_ms
         self._busy_s = busy_s
         self._connection = open_writer(path, vfs)
-        try:
-            sync_log(path)
+        with contextlib.ExitStack() as undo:
+            undo.callback(_close_untidily, self._connection)
+            sync_log(self._connection, path)
             self._reader = JournalReader(path, open_reader(path, vfs))
+            undo.callback(self._reader.shut)
             _witness_if_empty(self._reader, witness)
+            latest = confirm_latest(self._reader, witness, recovering=recovering)
             #: The position up to which the second place knows this journal, by all we know of it.
-            self._known = confirm_latest(self._reader, witness, recovering=recovering)
-            self._witness = Witness.open(witness, self._reader.journal_id)
-        except BaseException:
-            self._connection.close()
-            raise
+            self._known = latest.position
+            self._witness = Witness.open(witness, self._reader.journal_id, latest)
+            undo.pop_all()
         self._writer = Writer(self._connection)
         self._encoder = DataEncoder()
         self._waiting: list[_Waiting] = []
@@ -275,9 +276,9 @@ class SqliteJournal:
     def _shut(self) -> None:
         """Close the connection; in the worker thread."""
         if self._broken is not None:
-            # The last one out would write a checkpoint to a disk that has failed.
-            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        self._connection.close()
+            _close_untidily(self._connection)
+        else:
+            self._connection.close()
 
     def _pages_written(self) -> int:
         pages, _highest = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, reset=True)
@@ -397,6 +398,12 @@ def _witness_if_empty(reader: JournalReader, witness: Path) -> None:
         # Another process may have made it in this moment; whether it is ours is checked next.
         if not witness.exists():
             raise
+
+
+def _close_untidily(connection: apsw.Connection) -> None:
+    """Close without a checkpoint, which the last one out would else write to a disk that fails."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close()
 
 
 def _reject(future: "asyncio.Future[list[Record]]", error: JournalError) -> None:

@@ -15,7 +15,7 @@ from coordinator.journal.age import doubt
 from coordinator.journal.base import Record
 from coordinator.journal.body import ZERO_HASH, read_record
 from coordinator.journal.checkpoints import log_findings
-from coordinator.journal.database import open_writer, reading
+from coordinator.journal.database import SCHEMA_VERSION, open_writer, reading
 from coordinator.journal.derive import attempt_of, changes, evidence_of, still_stuck
 from coordinator.journal.published import published_path, published_until
 from coordinator.journal.reading import JournalReader, check_link
@@ -173,6 +173,7 @@ def _all_findings(reader: JournalReader) -> Iterator[Finding]:
     derived = apsw.Connection(":memory:")
     try:
         derived.execute(SCHEMA)
+        yield from _other_tables(reader, derived)
         derived.execute("BEGIN")
         sound = True
         for finding in _bad_records(reader, _Replay(derived), derived):
@@ -187,6 +188,19 @@ def _all_findings(reader: JournalReader) -> Iterator[Finding]:
         derived.close()
     for position, tx in reader.connection.execute(QUERIES["attempts_without_intent"]):
         yield Finding(f"the bytes of {tx} belong to no intent", position=position)
+
+
+def _other_tables(reader: JournalReader, derived: apsw.Connection) -> Iterator[Finding]:
+    """Compare what the tables are made of: what SQLite demands of later rows follows from it."""
+    if reader.connection.pragma("user_version") != SCHEMA_VERSION:
+        return
+    have, want = (
+        {name: " ".join(str(sql).split()) for name, sql in one.execute(QUERIES["tables"])}
+        for one in (reader.connection, derived)
+    )
+    for name in sorted(have.keys() | want.keys()):
+        if have.get(name) != want.get(name):
+            yield Finding(f"database structure: {name} is not what this version made")
 
 
 def _bad_records(

@@ -11,6 +11,7 @@ loses nothing that was witnessed. What was witnessed is the greatest valid posit
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from coordinator.errors import JournalError, JournalOld
-from coordinator.journal.database import sync_directory
+from coordinator.journal.database import make_folder, sync_directory
 
 __all__ = ["LANES", "Mark", "Witness", "alone"]
 
@@ -74,10 +75,10 @@ class Witness:
         first = _slot(bytes.fromhex(journal_id), 0, bytes(32))
         hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                os.pwrite(descriptor, first.ljust(_SIZE, b"\0"), 0)
+                _write_whole(descriptor, first)
                 os.fsync(descriptor)
                 # It appears whole or not at all, also beside another process that does the same.
                 os.link(hidden, path)
@@ -110,13 +111,13 @@ class Witness:
         first = _slot(bytes.fromhex(journal_id), position, bytes.fromhex(record_hash))
         hidden = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             with alone(path):
                 with contextlib.suppress(FileNotFoundError, FileExistsError):
                     os.link(path, keep)
                 descriptor = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
                 try:
-                    os.pwrite(descriptor, first.ljust(_SIZE, b"\0"), 0)
+                    _write_whole(descriptor, first)
                     os.fsync(descriptor)
                 finally:
                     os.close(descriptor)
@@ -129,8 +130,12 @@ class Witness:
             ) from error
 
     @classmethod
-    def open(cls, path: Path, journal_id: str) -> "Witness":
+    def open(cls, path: Path, journal_id: str, latest: Mark | None = None) -> "Witness":
         """Take a lane for writing.
+
+        Args:
+            latest: the furthest mark that was read; it is written once more, because what can be
+                read need not be on the disk: a write of which the sync failed looks the same.
 
         Raises:
             JournalError: missing, damaged, not writable, or every lane belongs to a live process.
@@ -139,14 +144,24 @@ class Witness:
             descriptor = os.open(path, os.O_RDWR | os.O_DSYNC | os.O_CLOEXEC)
         except OSError as error:
             raise _unusable(path, error) from error
-        for lane in range(LANES):
-            if _lock_lane(descriptor, lane):
-                return cls(path, descriptor, lane, journal_id)
-        os.close(descriptor)
-        raise JournalError(
-            f"{LANES} processes write to this journal already, the second place {path} has no room "
-            "for one more. Nothing was sent. Stop one of them."
-        )
+        lane = next((lane for lane in range(LANES) if _lock_lane(descriptor, lane)), None)
+        if lane is None:
+            os.close(descriptor)
+            raise JournalError(
+                f"{LANES} processes write to this journal already, the second place {path} has no "
+                "room for one more. Nothing was sent. Stop one of them."
+            )
+        witness = cls(path, descriptor, lane, journal_id)
+        if latest is not None and latest.position > 0:
+            try:
+                witness._put(latest.position, bytes.fromhex(latest.hash))
+            except OSError as error:
+                os.close(descriptor)
+                if error.errno != errno.ENOSPC:
+                    raise _unusable(path, error) from error
+                # A full disk that copies on write: what is durable may still be sent.
+                return cls.open(path, journal_id)
+        return witness
 
     def write(self, position: int, record_hash: bytes) -> None:
         """Make (position, hash) durable; a position that is not beyond the last is ignored.
@@ -155,16 +170,20 @@ class Witness:
             OSError: it is not known whether the mark is durable.
         """
         with self._lock:
-            if position <= self._last:
-                return
-            # O_DSYNC: the write returns when it is on the disk; one system call, one wait for the
-            # GIL.
-            slot = _slot(self._id, position, record_hash)
-            written = os.pwrite(self._descriptor, slot, _offset(self._lane, self._next))
-            if written != _SLOT:
-                raise OSError(f"only {written} of {_SLOT} bytes were written to {self.path}")
-            self._last = position
-            self._next ^= 1
+            if position > self._last:
+                self._put(position, record_hash)
+
+    def _put(self, position: int, record_hash: bytes) -> None:
+        """Write over the older slot of the lane."""
+        # O_DSYNC: the write returns when it is on the disk; one system call, one wait for the GIL.
+        slot = _slot(self._id, position, record_hash)
+        written = os.pwrite(self._descriptor, slot, _offset(self._lane, self._next))
+        if written != _SLOT:
+            raise OSError(
+                errno.EIO, f"only {written} of {_SLOT} bytes were written", str(self.path)
+            )
+        self._last = max(self._last, position)
+        self._next ^= 1
 
     def close(self) -> None:
         """Give the lane back."""
@@ -220,6 +239,13 @@ def alone(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _write_whole(descriptor: int, first: bytes) -> None:
+    """Write the file with ``first`` as its only slot."""
+    written = os.pwrite(descriptor, first.ljust(_SIZE, b"\0"), 0)
+    if written != _SIZE:
+        raise OSError(errno.ENOSPC, f"only {written} of {_SIZE} bytes were written")
 
 
 def _offset(lane: int, slot: int) -> int:

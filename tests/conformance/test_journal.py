@@ -629,6 +629,23 @@ def test_an_output_that_an_open_saga_made_is_kept_for_its_own_undo(journal: Jour
     run(scenario)
 
 
+def test_a_kept_output_is_kept_after_the_decision_until_its_saga_has_closed(
+    journal: Journal,
+) -> None:
+    coin = "ab" * 32 + ":1"
+
+    async def scenario() -> None:
+        made, raw = intent("0x1", chain="bitcoin", facts={"outpoint": coin})
+        await journal.append(AMY, 0, [started("amy"), made, decided("rollback")], [raw])
+        await journal.append(BOB, 0, [started("bob")])
+        thief, raw = intent("0x2", [(coin, 0)], chain="bitcoin")
+        with pytest.raises(ClaimTaken):
+            await journal.append(BOB, 1, [thief], [raw])
+        assert journal.locked("bitcoin") == {coin: "amy"}
+
+    run(scenario)
+
+
 def test_a_kept_output_is_free_when_its_saga_has_closed(journal: Journal) -> None:
     coin = "ab" * 32 + ":1"
 

@@ -12,6 +12,8 @@ import apsw
 import pytest
 
 from coordinator.errors import JournalBroken, JournalError
+from coordinator.journal.base import Entry
+from coordinator.journal.liveness import Instance
 from coordinator.journal.sqlite import SqliteJournal
 from tests.conformance.journal_records import included, intent, plain, started, stream
 from tests.unit.journal_scene import Scene, journal_records
@@ -221,6 +223,19 @@ def test_a_file_that_may_not_grow_stops_the_journal_cleanly(scene: Scene) -> Non
     assert scene.check() == []
 
 
+async def start_on_a_full_disk(scene: Scene, seq: int) -> None:
+    """Whoever starts there finds all that is stored, to send it again, and writes nothing (R1)."""
+    instance = Instance.enter(scene.path)
+    journal = scene.open()
+    records = journal.read(stream("amy"))
+    assert len(records) >= seq
+    big = Entry("paused", {"by": "x" * 9000})
+    with pytest.raises(JournalBroken, match="could not be written"):
+        await journal.append(stream("amy"), len(records), [big])
+    await journal.close()
+    instance.leave()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
 def test_a_full_disk_stops_the_journal_cleanly(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
@@ -237,6 +252,7 @@ def test_a_full_disk_stops_the_journal_cleanly(tmp_path: Path) -> None:
         assert seq > 10
         assert len(journal_records(scene.path, "amy")) >= seq
         assert scene.check() == []
+        asyncio.run(start_on_a_full_disk(scene, seq))
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
 
