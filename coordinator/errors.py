@@ -10,6 +10,7 @@ __all__ = [
     "Conflict",
     "CoordinatorError",
     "Fenced",
+    "Held",
     "Irreversible",
     "JournalBroken",
     "JournalError",
@@ -51,6 +52,12 @@ class PreflightError(CoordinatorError):
     """A chain is unreachable, is another chain, or refuses the plan today; nothing was sent."""
 
     exit_code = 6
+
+
+class Held(CoordinatorError):
+    """An operator holds it back, or has not agreed yet; nothing was sent."""
+
+    exit_code = 4
 
 
 class Conflict(CoordinatorError):

@@ -33,6 +33,9 @@ class Live:
     retries: dict[tuple[str, ...], tuple[int, int]] = field(default_factory=dict)
     #: (step, direction) → host ms at which its newest bytes were last sent by this process.
     sent_ms: dict[tuple[str, str], int] = field(default_factory=dict)
+    #: (step, direction) → what a node last said to its bytes, or why there are none (a signer does
+    #: not answer); for people, no evidence of anything.
+    said: dict[tuple[str, str], str] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
     covered: set[str] = field(default_factory=set)
     #: a reorganisation touched it: finished efforts are looked at again, once.

@@ -41,7 +41,11 @@ class Sending:
         except (Transient, Ambiguous):
             said = None
         adapter.nudge()
-        return None if said is None else said.fund
+        if said is None:
+            return None
+        if said.hint:
+            self._live.said[step.id, direction] = said.hint
+        return said.fund
 
     async def repeat(self, state: SagaState, command: Send) -> Fund | None:
         """Send again what makes the effect, or what ends it, if that is due."""

@@ -5,24 +5,27 @@ Reading needs a journal alone. Starting a saga needs open adapters too; driving 
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from adapters.base import Adapter
+from coordinator.appending import Readable, append_one, load
 from coordinator.errors import (
     ClaimTaken,
     Conflict,
-    Fenced,
     Irreversible,
     KeyTaken,
     PlanError,
     PreflightError,
 )
 from coordinator.journal.base import Entry, Journal, Record, SagaRow
+from coordinator.pausing import require_unpaused
 from coordinator.recovery.halts import require_moving
 from coordinator.reserving import amounts_of, coins_of
-from coordinator.saga import IllegalRecord, SagaState, Step, apply, fold
+from coordinator.saga import SagaState, Step, fold
+from coordinator.saga.questions import allowed
+from coordinator.saga.state import Direction
 from coordinator.saga.table import ENDS
 
 __all__ = [
@@ -40,16 +43,6 @@ _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 #: Two digits of base 32 at a time.
 _PAIRS: Final = [high + low for high in _CROCKFORD for low in _CROCKFORD]
 _TRIES: Final = 8
-
-
-class Readable(Protocol):
-    """The part of a journal that reading needs; `coordinator.journal.reading` has it alone."""
-
-    def read(self, stream: str, after: int = 0) -> list[Record]:
-        """Return the records of ``stream`` with seq > ``after``, verified."""
-
-    def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
-        """Return saga rows, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +82,8 @@ async def start(
         Conflict: the key names a saga of another plan.
         ReservationShort, LockTaken: what the plan sets aside is not free.
         PreflightError: an account's balance can not be read, coins for its payment are missing, or
-            an account stands still since a recovery.
+            an account stands still for what nobody can explain.
+        Held: an operator has paused a chain or a signer of the plan.
     """
     row = journal.saga_of_key(key)
     if row is not None:
@@ -111,6 +105,7 @@ async def start(
         "instance": instance,
     }
     require_moving(journal, data["reservations"])
+    require_unpaused(journal, lock)
     try:
         records = await _begin(journal, adapters, data)
     except (KeyTaken, PreflightError):
@@ -168,18 +163,6 @@ def _expiries(
 # ---------------------------------------------------------------- reading
 
 
-def load(journal: Readable, saga: str) -> SagaState:
-    """Return the fold of ``saga``.
-
-    Raises:
-        PlanError: there is no such saga.
-    """
-    records = journal.read(f"saga:{saga}")
-    if not records:
-        raise PlanError(f"there is no saga {saga} in this journal. Nothing was sent.")
-    return fold(records)
-
-
 def find_saga(journal: Readable, prefix: str) -> str:
     """Return the one saga whose id begins or ends with ``prefix``, or fits ``BEGIN…END``.
 
@@ -218,7 +201,7 @@ async def ask_rollback(journal: Journal, saga: str, *, by: str, reason: str) -> 
             raise Irreversible(f"saga {saga} is {state.state} already. Nothing was sent.")
         return Entry("asked", {"what": "rollback", "by": by, "reason": reason})
 
-    return await _append(journal, saga, asked)
+    return await append_one(journal, saga, asked)
 
 
 async def record_verdict(
@@ -226,30 +209,28 @@ async def record_verdict(
     saga: str,
     step: str,
     *,
-    direction: str,
+    direction: Direction,
     verdict: str,
     by: Sequence[str],
     reason: str,
     args: Mapping[str, Any],
 ) -> SagaState:
-    """Record an operator's verdict on one step; its rules are the callers' and the table's.
+    """Record an operator's verdict on one step, if it is one that the effort takes now.
 
     Raises:
-        Irreversible: the saga has ended.
+        Irreversible: the saga has ended, or the effort takes other verdicts only; it names them.
     """
 
     def entry(state: SagaState) -> Entry:
         if state.state in ENDS:
             raise Irreversible(f"saga {saga} is {state.state}. Nothing was sent.")
         _require_ended_first(state, state.step(step), direction, verdict)
+        _require_allowed(state, state.step(step), direction, verdict)
         facts = dict(args)
         if verdict == "cap":
             # The cap helps the attempts that are to come, not those that are out.
-            facts = {
-                "pct": int(facts["pct"]),
-                "attempts": len(state.effort(step, direction).attempts),
-            }
-        data = {
+            facts["attempts"] = len(state.effort(step, direction).attempts)
+        data: dict[str, Any] = {
             "step": step,
             "dir": direction,
             "verdict": verdict,
@@ -257,9 +238,22 @@ async def record_verdict(
             "reason": reason,
             "args": facts,
         }
+        stuck = state.stuck
+        if stuck is not None and (stuck.get("step"), stuck.get("dir")) == (step, direction):
+            data["answers"] = state.stuck_seq
         return Entry("verdict", data)
 
-    return await _append(journal, saga, entry)
+    return await append_one(journal, saga, entry)
+
+
+def _require_allowed(state: SagaState, step: Step, direction: Direction, verdict: str) -> None:
+    """Refuse a verdict that the state of the effort does not take, naming those that it does."""
+    known = allowed(state, step, direction)
+    if verdict not in known:
+        raise Irreversible(
+            f"{verdict.replace('_', '-')} is no answer for the {direction} of step {step.id} now. "
+            f"It takes: {', '.join(known).replace('_', '-') or 'none'}. Nothing was recorded."
+        )
 
 
 def _require_ended_first(state: SagaState, step: Step, direction: str, verdict: str) -> None:
@@ -278,30 +272,6 @@ def _require_ended_first(state: SagaState, step: Step, direction: str, verdict: 
             f"an attempt of step {step.id} can still land. End it first: coordinator resolve "
             f"{state.saga} {step.id} --burn. Nothing was recorded."
         )
-
-
-async def _append(journal: Journal, saga: str, entry_of: Callable[[SagaState], Entry]) -> SagaState:
-    """Append one record to a saga that another process may be driving right now.
-
-    The record is folded before it is written: one that the table refuses would make the saga
-    unreadable for ever.
-    """
-    for _ in range(_TRIES):
-        state = load(journal, saga)
-        entry = entry_of(state)
-        record = Record(0, "", state.seq + 1, entry.kind, 1, 0, entry.data, "", "", b"")
-        try:
-            apply(state, record)
-        except IllegalRecord as error:
-            raise Irreversible(
-                f"saga {saga} has moved on: {error}. Nothing was recorded and nothing was sent."
-            ) from None
-        try:
-            await journal.append(f"saga:{saga}", state.seq, [entry])
-        except Fenced:
-            continue
-        return load(journal, saga)
-    raise Conflict(f"saga {saga} moves too fast to take this record; nothing was sent, try again.")
 
 
 async def only(saga: str) -> AsyncIterator[str]:

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from adapters.assets import format_amount
 from coordinator.journal.base import Record, SagaRow
+from coordinator.journal.pauses import NO_PAUSES, Pauses
 from coordinator.open_claims import OpenClaim
+from coordinator.pause_view import letting_go, pause_of, pause_view
 from coordinator.saga import Effort, Now, SagaState, Step, decide
 from coordinator.saga.table import ENDS
 
@@ -36,13 +38,19 @@ _NOT_OURS: Final = frozenset({"issued", "outside", "pending"})
 
 
 def saga_view(
-    state: SagaState, *, now_ms: int, open_claims: Sequence[OpenClaim] = ()
+    state: SagaState,
+    *,
+    now_ms: int,
+    open_claims: Sequence[OpenClaim] = (),
+    pauses: Pauses = NO_PAUSES,
 ) -> dict[str, Any]:
     """Return everything about one saga as JSON (``show --json``).
 
     Args:
         open_claims: those of a saga that has ended (`coordinator.open_claims`).
+        pauses: what operators hold back beside single sagas.
     """
+    pause = pause_view(state, pauses)
     return {
         "v": VIEW_VERSION,
         "saga": state.saga,
@@ -51,7 +59,8 @@ def saga_view(
         "key": state.key,
         "state": state.state,
         "stuck": dict(state.stuck) if state.stuck else None,
-        "paused": state.paused,
+        "paused": pause is not None,
+        "pause": pause,
         "asked": dict(state.asked) if state.asked else None,
         "started_ms": state.started_ms,
         "updated_ms": state.updated_ms,
@@ -63,9 +72,9 @@ def saga_view(
             asset: amount_view(state, asset, amount) for asset, amount in sorted(state.fees.items())
         },
         "verdicts": [dict(verdict) for verdict in state.verdicts],
-        "waiting": waiting(state, now_ms),
+        "waiting": waiting(state, now_ms, pauses),
         "open_claims": [claim.view() for claim in open_claims],
-        "advice": advice(state, now_ms=now_ms),
+        "advice": advice(state, now_ms=now_ms, pauses=pauses),
     }
 
 
@@ -123,13 +132,13 @@ def _effort_view(effort: Effort) -> dict[str, Any]:
     }
 
 
-def waiting(state: SagaState, now_ms: int) -> list[dict[str, Any]]:
+def waiting(state: SagaState, now_ms: int, pauses: Pauses = NO_PAUSES) -> list[dict[str, Any]]:
     """Return what a live saga waits for: reason, until when (Unix s), step and direction."""
     if state.state in ENDS:
         return []
     return [
         {"reason": wait.reason, "until_s": wait.until_s, "step": wait.step, "dir": wait.direction}
-        for wait in decide(state, Now(now_ms, {})).waits
+        for wait in decide(state, Now(now_ms, {}, pauses)).waits
     ]
 
 
@@ -140,6 +149,7 @@ def row_view(
     attended: bool,
     now_ms: int,
     open_claims: Sequence[OpenClaim] = (),
+    pauses: Pauses = NO_PAUSES,
 ) -> dict[str, Any]:
     """Return one line of ``status --json``.
 
@@ -147,9 +157,11 @@ def row_view(
         state: the fold of an open saga; None for one that has ended, which needs none.
         attended: a live process drives it.
         open_claims: those of a saga that has ended.
+        pauses: what operators hold back beside single sagas.
     """
     at_risk = _at_risk(state) if state is not None and state.state not in ENDS else {}
-    waits = [] if state is None else waiting(state, now_ms)
+    waits = [] if state is None else waiting(state, now_ms, pauses)
+    pause = None if state is None else pause_view(state, pauses)
     return {
         "v": VIEW_VERSION,
         "saga": row.saga,
@@ -157,7 +169,8 @@ def row_view(
         "key": row.key,
         "state": row.state,
         "stuck": dict(state.stuck) if state is not None and state.stuck else None,
-        "paused": row.paused,
+        "paused": pause is not None,
+        "pause": pause,
         "started_ms": row.started_ms,
         "updated_ms": row.updated_ms,
         "deadline_s": row.deadline_s,
@@ -192,14 +205,14 @@ def _at_risk(state: SagaState) -> dict[str, int]:
     return sums
 
 
-def advice(state: SagaState, *, now_ms: int) -> dict[str, Any]:
+def advice(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES) -> dict[str, Any]:
     """Answer what a person asks at 3 a.m.: is it safe, what stands, what now, until when."""
     open_steps = [] if state.state in ENDS else standing(state)
     return {
         "standing": [step.id for step in open_steps],
         "where": [place for step in open_steps for place in _places(state, step)],
         "irreversible": _irreversible(state),
-        "next": _next_command(state, now_ms),
+        "next": _next_command(state, now_ms, pauses),
         "deadline_s": state.deadline_s,
         "left_s": state.deadline_s - now_ms // 1000,
     }
@@ -231,13 +244,16 @@ def _irreversible(state: SagaState) -> str:
     return "nothing: every effect so far can be taken back"
 
 
-def _next_command(state: SagaState, now_ms: int) -> str:
+def _next_command(state: SagaState, now_ms: int, pauses: Pauses) -> str:
     if state.state in ENDS:
         return f"coordinator audit show {state.saga}"
     if state.stuck is not None:
         return f"{state.stuck['question']}; then: coordinator resume {state.saga}"
     if state.state == "running" and now_ms // 1000 > state.deadline_s:
         return f"coordinator resume {state.saga}    (the deadline is past: it will roll back)"
+    held = pause_of(state, pauses)
+    if held:
+        return "; ".join(letting_go(pause) for pause in held)
     return f"coordinator resume {state.saga}"
 
 
@@ -278,6 +294,13 @@ def _cause(cause: Mapping[str, Any]) -> str:
     return f"{about}{cause['text']}"
 
 
+def _scope(data: Mapping[str, Any]) -> str:
+    """Return what a pause of the operator's stream is about; nothing for a saga's own."""
+    if "scope" not in data:
+        return ""
+    return "everything " if data["scope"] == "all" else f"{data['scope']} {data['name']} "
+
+
 _DETAILS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "started": lambda d: f"{d['plan']['name']} digest {d['digest'][:12]} key {d['key']}",
     "refused": lambda d: f"before anything was sent: {d['reason']}",
@@ -294,8 +317,8 @@ _DETAILS: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "asked": lambda d: f"{d['what']} by {d['by']}: {d['reason']}",
     "verdict": lambda d: f"{d['verdict']} by {', '.join(d['by'])}: {d['reason']}",
     "stuck": lambda d: f"{d['reason']}; {d['question']}",
-    "paused": lambda d: f"by {d['by']}: {d['reason']}",
-    "unpaused": lambda d: f"by {d['by']}: {d['reason']}",
+    "paused": lambda d: f"{_scope(d)}by {d['by']}: {d['reason']}",
+    "unpaused": lambda d: f"{_scope(d)}by {d['by']}: {d['reason']}",
     "closed": lambda d: f"{d['state']} after {d['records']} records",
     "taken_over": lambda d: f"by {d['instance']} from {d['from']}",
     "reopened": lambda d: str(d["why"]),

@@ -106,6 +106,26 @@ _STEP: Final[_Schema] = _object(
     }
 )
 
+_PAUSE_ITEM: Final[_Schema] = _object(
+    {
+        "scope": {"enum": ["saga", "signer", "chain", "all"]},
+        "name": _TEXT,
+        "by": _TEXT,
+        "reason": _TEXT,
+        "at_ms": _COUNT,
+        "accounts": _list(_TEXT),
+    }
+)
+#: What operators asked for, and how far it is effective.
+_PAUSE: Final[_Schema] = _object(
+    {
+        "requested": _list(_PAUSE_ITEM),
+        "effective": _FLAG,
+        "held": _list(_TEXT),
+        "still_out": _list(_TEXT),
+    }
+)
+
 _PLACE: Final[_Schema] = _object(
     {"step": _TEXT, "chain": _TEXT, "asset": _TEXT, "holder": _TEXT, **_AMOUNT}
 )
@@ -120,6 +140,7 @@ _SAGA: Final[_Schema] = _object(
         "state": _STATE,
         "stuck": _or_null(_FREE),
         "paused": _FLAG,
+        "pause": _or_null(_PAUSE),
         "asked": _or_null(_FREE),
         "started_ms": _COUNT,
         "updated_ms": _COUNT,
@@ -153,6 +174,7 @@ _ROW: Final[_Schema] = _object(
         "state": _STATE,
         "stuck": _or_null(_FREE),
         "paused": _FLAG,
+        "pause": _or_null(_PAUSE),
         "started_ms": _COUNT,
         "updated_ms": _COUNT,
         "deadline_s": _COUNT,
@@ -185,7 +207,7 @@ VIEW_SCHEMA: Final[_Schema] = {
     "$defs": {
         "saga": {**_SAGA, "description": "show --json"},
         "status": {
-            **_object({"v": _V, "sagas": _list(_ROW)}),
+            **_object({"v": _V, "sagas": _list(_ROW), "pauses": _list(_PAUSE_ITEM)}),
             "description": "status --json",
         },
         "record": {**_RECORD, "description": "a line of audit show, watch, run, resume --json"},

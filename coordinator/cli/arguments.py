@@ -1,12 +1,14 @@
 """Arguments that several commands read alike."""
 
+import getpass
+import os
 import re
 import shutil
 
 from coordinator.alarm import split_command
 from coordinator.cli.mistakes import WrongUsage
 
-__all__ = ["parse_address", "parse_command"]
+__all__ = ["login_name", "parse_address", "parse_command"]
 
 
 def parse_command(option: str, text: str | None) -> list[str] | None:
@@ -38,3 +40,11 @@ def parse_address(option: str, text: str) -> bytes:
     if not re.fullmatch("[0-9a-fA-F]{40}", digits):
         raise WrongUsage(f"{option} {text!r} is not 40 hex digits. Nothing was done.")
     return bytes.fromhex(digits)
+
+
+def login_name() -> str:
+    """Return who is logged in; a container may run under a number that has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

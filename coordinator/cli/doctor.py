@@ -44,6 +44,7 @@ async def _examine(options: Options, *, offline: bool) -> "list[Finding]":
         disk_findings,
         key_findings,
         log_findings,
+        remote_findings,
     )
 
     config = options.load()
@@ -59,6 +60,8 @@ async def _examine(options: Options, *, offline: bool) -> "list[Finding]":
 
     tell(Finding(True, f"configuration {config.path}"))
     for finding in key_findings(config):
+        tell(finding)
+    async for finding in remote_findings(config, ask=not offline):
         tell(finding)
     if not offline:
         async for finding in chain_findings(config):

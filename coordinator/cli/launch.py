@@ -23,6 +23,7 @@ from coordinator.errors import CoordinatorError
 from coordinator.journal.base import Record
 from coordinator.journal.sqlite import SqliteJournal
 from coordinator.open_claims import open_claims_of
+from coordinator.pausing import pauses_in
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.service import load
@@ -160,6 +161,7 @@ async def open_session(
             config, journal, adapters, secrets, observer=observe, alarm=bark
         ) as driver:
             stop.driving = True
+            progress.pauses = lambda: driver.runner.pauses
             try:
                 yield Session(driver, progress)
             finally:
@@ -215,10 +217,11 @@ def finish(
     code = exits.of_saga(state)
     if ending is Ending.STOPPED:
         code = exits.DETACHED
-    view = saga_view(state, now_ms=at_ms, open_claims=claims)
+    pauses = pauses_in(journal)
+    view = saga_view(state, now_ms=at_ms, open_claims=claims, pauses=pauses)
     out.line({"v": VIEW_VERSION, "type": "end", "exit": code, "saga": view})
     out.data(f"saga {state.saga}  {state.name}  digest {state.digest[:4]}…{state.digest[-4:]}")
-    out.data("\n".join(summary_lines(state, now_ms=at_ms)))
+    out.data("\n".join(summary_lines(state, now_ms=at_ms, pauses=pauses)))
     for claim in claims:
         out.warn(claim.sentence())
     go_on = f"{goes_on(state)} Go on with: coordinator resume {state.saga}"

@@ -1,5 +1,6 @@
 """What a person sees while sagas are driven: a table that lives in a terminal, else event lines."""
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ from coordinator.cli.output import Output
 from coordinator.cli.readable import headline, step_line
 from coordinator.cli.text import now_ms, short_saga, span
 from coordinator.journal.base import Record
+from coordinator.journal.pauses import NO_PAUSES, Pauses
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.views import DIRECTIONS, events_view, waiting
@@ -27,6 +29,8 @@ class Progress:
     def __init__(self, out: Output, *, table: bool) -> None:
         self._out = out
         self._states: dict[str, SagaState] = {}
+        #: what operators hold back; called whenever the table is drawn, from its thread.
+        self.pauses: Callable[[], Pauses] = lambda: NO_PAUSES
         self._live: Any = None
         if table and out.live:
             from rich.console import Console
@@ -70,15 +74,16 @@ class Progress:
         from rich.console import Group
         from rich.text import Text
 
-        lines = [line for state in self._states.values() for line in _picture(state)]
+        pauses = self.pauses()
+        lines = [line for state in self._states.values() for line in _picture(state, pauses)]
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
 
-def _picture(state: SagaState) -> list[str]:
+def _picture(state: SagaState, pauses: Pauses) -> list[str]:
     """Return one saga's table: head, a line for each effort, what it waits for."""
     at_ms = now_ms()
     age = span((at_ms - state.started_ms) // 1000)
-    head = f"saga {short_saga(state.saga)}  {state.name}  {headline(state)}  {age}"
+    head = f"saga {short_saga(state.saga)}  {state.name}  {headline(state, pauses)}  {age}"
     if state.state == "running":
         head += f"  deadline in {span(state.deadline_s - at_ms // 1000)}"
     lines = [head]
@@ -89,7 +94,7 @@ def _picture(state: SagaState) -> list[str]:
             for step in steps
             if (step.id, direction) in state.efforts or direction == "forward"
         ]
-    for wait in waiting(state, at_ms)[:3]:
+    for wait in waiting(state, at_ms, pauses)[:3]:
         about = f"step {wait['step']}: " if wait["step"] else ""
         lines.append(f"   waiting for {about}{wait['reason']}")
     if state.stuck is not None:

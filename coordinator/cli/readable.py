@@ -3,8 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from coordinator.cli.asking import asking_lines
 from coordinator.cli.text import amounts, cause, clock, moment, short, span
 from coordinator.journal.base import Record
+from coordinator.journal.pauses import NO_PAUSES, Pauses
+from coordinator.pause_view import pause_of, pause_view
 from coordinator.saga import Effort, SagaState, Step
 from coordinator.saga.table import ENDS
 from coordinator.views import advice, waiting
@@ -19,23 +22,15 @@ _PHASES: Final = {
     "not_done": ("✗", "not done"),
     "written_off": ("!", "written off"),
 }
-#: Verdict → its options; what gives value up needs two persons.
-_VERDICT_OPTIONS: Final = {
-    "adopt": "--adopt TX --by NAME",
-    "burn": "--burn --by NAME",
-    "cap": "--cap PERCENT --by NAME",
-    "reclaim": "--reclaim --by NAME --by NAME",
-    "write_off": "--write-off --by NAME --by NAME",
-}
 _VERB: Final = {"confirm": "confirm", "undo": "undo"}
 
 
-def headline(state: SagaState) -> str:
+def headline(state: SagaState, pauses: Pauses = NO_PAUSES) -> str:
     """Return the state's word for people, with what stands in its way."""
     word = state.state.upper()
     if state.stuck is not None:
         word += " STUCK"
-    return f"{word} PAUSED" if state.paused else word
+    return f"{word} PAUSED" if pause_of(state, pauses) else word
 
 
 def step_line(state: SagaState, step: Step, direction: str) -> str:
@@ -79,7 +74,7 @@ def _efforts(state: SagaState, direction: str) -> list[tuple[Step, Effort]]:
     ]
 
 
-def summary_lines(state: SagaState, *, now_ms: int) -> list[str]:
+def summary_lines(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES) -> list[str]:
     """Return the result of a run: one line for each effort, the end, the fees, where to look."""
     lines = [step_line(state, step, "forward") for step, _ in _efforts(state, "forward")]
     if state.state in ("undoing", "rolled_back"):
@@ -93,20 +88,17 @@ def summary_lines(state: SagaState, *, now_ms: int) -> list[str]:
     if state.state in ENDS:
         lines.append(f"{headline(state)} in {took}. fees: {fees}. coordinator show {state.saga}")
     else:
-        lines += [f"{headline(state)} since {took}. fees so far: {fees}."]
-        lines += safe_now_lines(state, now_ms=now_ms)
+        lines += [f"{headline(state, pauses)} since {took}. fees so far: {fees}."]
+        lines += safe_now_lines(state, now_ms=now_ms, pauses=pauses)
     return lines
 
 
-def safe_now_lines(state: SagaState, *, now_ms: int) -> list[str]:
+def safe_now_lines(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES) -> list[str]:
     """Answer: where is the value, what is irreversible, what is the next safe command."""
-    told = advice(state, now_ms=now_ms)
+    told = advice(state, now_ms=now_ms, pauses=pauses)
     lines = ["What is safe now"]
-    if state.stuck is not None:
-        lines.append(f"  needs you     {state.stuck['reason']}")
-        lines.append(f"                {state.stuck['question']}")
-        for number, command in enumerate(_verdict_commands(state)):
-            lines.append(f"  {'or decide' if not number else '':<12}  {command}")
+    lines += asking_lines(state)
+    lines += _pause_lines(state, pauses)
     places = [
         f"{place['value']} {place['asset']} ({place['base_units']} base units): "
         f"{place['holder']} on {place['chain']} (step {place['step']})"
@@ -120,24 +112,26 @@ def safe_now_lines(state: SagaState, *, now_ms: int) -> list[str]:
         left = told["left_s"]
         when = f"{span(left)} left" if left >= 0 else f"passed {span(-left)} ago"
         lines.append(f"  deadline      {moment(state.deadline_s * 1000)} ({when})")
-    for wait in waiting(state, now_ms):
+    for wait in waiting(state, now_ms, pauses):
         about = f"step {wait['step']}: " if wait["step"] else ""
         lines.append(f"  waits for     {about}{wait['reason']}")
         lines.append(f"                alarms at {moment(wait['until_s'] * 1000)}")
     return lines
 
 
-def _verdict_commands(state: SagaState) -> list[str]:
-    """Return the command of each verdict that the newest alarm allows."""
-    stuck = state.stuck
-    if stuck is None or "step" not in stuck:
-        return []
-    about = f"coordinator resolve {state.saga} {stuck['step']}"
-    return [
-        f"{about} {_VERDICT_OPTIONS[verdict]} --reason TEXT"
-        for verdict in stuck["verdicts"]
-        if verdict in _VERDICT_OPTIONS
+def _pause_lines(state: SagaState, pauses: Pauses) -> list[str]:
+    """Return who holds what back, and what is on its way in spite of it."""
+    view = pause_view(state, pauses)
+    lines = [
+        f"  paused        {pause.words} (since {moment(pause.at_ms)})"
+        for pause in pause_of(state, pauses)
     ]
+    if view is not None and view["held"]:
+        lines.append(f"  held back     {', '.join(view['held'])}; at the deadline it rolls back")
+    if view is not None and view["still_out"]:
+        out = ", ".join(view["still_out"])
+        lines.append(f"  not effective {out} began before the pause and may still land")
+    return lines
 
 
 def goes_on(state: SagaState) -> str:
@@ -151,10 +145,12 @@ def goes_on(state: SagaState) -> str:
 # ---------------------------------------------------------------- the log
 
 
-def log_lines(state: SagaState, records: Sequence[Record], *, now_ms: int) -> list[str]:
+def log_lines(
+    state: SagaState, records: Sequence[Record], *, now_ms: int, pauses: Pauses = NO_PAUSES
+) -> list[str]:
     """Return the readable log: executions, decision or failure, confirms or undos, what is safe."""
     lines = [
-        f"SAGA {state.saga}  {state.name}  {headline(state)}",
+        f"SAGA {state.saga}  {state.name}  {headline(state, pauses)}",
         f"digest {state.digest}",
         f"key {state.key}   started {moment(state.started_ms)}   records {state.seq}",
         "",
@@ -172,7 +168,7 @@ def log_lines(state: SagaState, records: Sequence[Record], *, now_ms: int) -> li
     if state.state in ENDS:
         took = span((state.updated_ms - state.started_ms) // 1000)
         lines.append(f"{headline(state)} at {moment(state.updated_ms)}, after {took}")
-    return [*lines, "", *safe_now_lines(state, now_ms=now_ms)]
+    return [*lines, "", *safe_now_lines(state, now_ms=now_ms, pauses=pauses)]
 
 
 def _execution(state: SagaState, step: Step) -> Iterator[str]:

@@ -12,6 +12,7 @@ from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import options_of
 from coordinator.errors import CoordinatorError
 from coordinator.files import read_file, write_file
+from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.report import facts_of, render_html, render_markdown, verification_of
 from coordinator.service import find_saga
 
@@ -71,7 +72,7 @@ def report(
     name = find_saga(reader, saga)
     records = reader.read(f"saga:{name}")
     verification = None if bundle is None else _verified(bundle, trust, records)
-    facts = facts_of(records, verification)
+    facts = facts_of(records, verification, reader.read(OPERATOR_STREAM))
     page = _FORMATS[form](facts)
     if out is None:
         sys.stdout.write(page)

@@ -1,24 +1,23 @@
 """``coordinator resolve``: an operator's verdict on a step that can not go on by itself."""
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from coordinator.cli.mistakes import ApprovalMissing, WrongUsage
+from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, options_of
+from coordinator.cli.verdicts import Asked, give, persons
 from coordinator.errors import Irreversible, PlanError
-from coordinator.saga.table import ENDS
 
 if TYPE_CHECKING:
     from coordinator.config import Config
     from coordinator.saga import SagaState, Step
+    from coordinator.saga.state import Direction
 
 app = typer.Typer(add_completion=False)
 
-#: Verdicts that give value up or move it against the protocol's own course.
-_TWO_PERSONS = frozenset({"reclaim", "write_off"})
 _CAP_PCT_MAX = 1000
 _PHASES = {
     "idle": "not started",
@@ -27,16 +26,6 @@ _PHASES = {
     "not_done": "not done for good",
     "written_off": "written off",
 }
-_Direction = Literal["forward", "confirm", "undo"]
-
-
-@dataclass(frozen=True)
-class _Asked:
-    verdict: str
-    args: dict[str, str]
-    by: tuple[str, ...]
-    reason: str
-    direction: str | None
 
 
 @app.command()
@@ -85,80 +74,10 @@ def resolve(
             "give exactly one of --adopt TX, --burn, --cap PERCENT, --reclaim, --write-off. "
             "Nothing was recorded."
         )
-    if not reason.strip():
-        raise WrongUsage("--reason is empty; it stands in the audit log. Nothing was recorded.")
     args = {"tx": adopt} if adopt else {"pct": cap.rstrip("%")} if cap else {}
-    asked = _Asked(chosen[0], args, _persons(by, chosen[0]), reason, direction)
-    asyncio.run(_resolve(options_of(context), saga, step, asked))
-
-
-def _persons(by: list[str], verdict: str) -> tuple[str, ...]:
-    """Return who decided; the same name in other letters is the same person."""
-    names = {name.strip().casefold(): name.strip() for name in by if name.strip()}
-    if not names:
-        raise WrongUsage("--by names nobody. Nothing was recorded.")
-    if verdict in _TWO_PERSONS and len(names) < 2:
-        raise ApprovalMissing(
-            f"{verdict.replace('_', '-')} gives value up, so it needs 2 different persons: --by A "
-            "--by B. Nothing was recorded."
-        )
-    return tuple(names.values())
-
-
-async def _resolve(options: Options, saga: str, step_id: str, asked: _Asked) -> None:
-    from coordinator.app import open_journal
-    from coordinator.journal.liveness import live
-    from coordinator.service import find_saga, load, record_verdict
-
-    config = options.load_run()
-    journal = open_journal(config)
-    try:
-        name = find_saga(journal, saga)
-        state = load(journal, name)
-        if step_id not in {step.id for step in state.steps}:
-            known = ", ".join(step.id for step in state.steps)
-            raise PlanError(
-                f"saga {name} has no step {step_id}; its steps: {known}. Nothing was recorded."
-            )
-        if state.state in ENDS:
-            raise Irreversible(
-                f"saga {name} has ended ({state.state}); a verdict changes nothing any more. "
-                f"Nothing was recorded. See: coordinator show {name}"
-            )
-        step = state.step(step_id)
-        direction = _chosen_direction(state, step, asked)
-        await _check(options, config, state, step, direction, asked)
-        state = await record_verdict(
-            journal, name, step_id, direction=direction, verdict=asked.verdict,
-            by=asked.by, reason=asked.reason, args=asked.args,
-        )  # fmt: skip
-        row = next(row for row in journal.sagas() if row.saga == name)
-        attended = row.driver is not None and live(config.journal_path, row.driver)
-    finally:
-        await journal.close()
-    value: dict[str, Any] = {"v": 1, "type": "verdict", "saga": name, **state.verdicts[-1]}
-    options.out.document(value | {"attended": attended})
-    options.out.data(f"recorded: {asked.verdict} of {step_id} {direction} in saga {name}")
-    options.out.say(
-        "this call sent nothing; the process that drives the saga acts on it now"
-        if attended
-        else f"nothing was sent: nobody drives the saga. Go on with: coordinator resume {name}"
-    )
-
-
-def _chosen_direction(state: "SagaState", step: "Step", asked: _Asked) -> _Direction:
-    """Return the direction the verdict is about: as told, or the one that is open."""
-    if asked.direction is not None:
-        for known in ("forward", "confirm", "undo"):
-            if asked.direction == known:
-                return known
-        raise WrongUsage("--direction is forward, confirm or undo. Nothing was recorded.")
-    if asked.verdict == "burn":
-        return "forward"
-    if asked.verdict == "reclaim" or state.state == "confirming":
-        return "confirm"
-    forward_open = state.effort(step.id, "forward").phase in ("idle", "unknown", "included")
-    return "undo" if state.state == "undoing" and not forward_open else "forward"
+    asked = Asked(chosen[0], args, persons(by, chosen[0]), reason, direction)
+    options = options_of(context)
+    asyncio.run(give(options, saga, step, asked, partial(_check, options)))
 
 
 async def _check(
@@ -166,10 +85,12 @@ async def _check(
     config: "Config",
     state: "SagaState",
     step: "Step",
-    direction: _Direction,
-    asked: _Asked,
-) -> None:
-    """Refuse a verdict that the chain, the plan or the saga's state contradicts."""
+    direction: "Direction",
+    asked: Asked,
+) -> dict[str, int] | None:
+    """Refuse a verdict that the chain, the plan or the saga's state contradicts; return what is
+    recorded in place of its arguments, None for the arguments themselves.
+    """
     if asked.verdict == "adopt":
         from coordinator.adoption import require_effect_in
         from coordinator.app import open_adapters, passphrases_for
@@ -182,7 +103,8 @@ async def _check(
             await require_effect_in(state, step, direction, asked.args["tx"], adapter)
     elif asked.verdict == "cap":
         _check_cap(state.cap_pct(step.id), asked.args["pct"])
-        _check_priced(state, step, direction)
+        require_priced(state, step, direction)
+        return {"pct": int(asked.args["pct"])}
     elif asked.verdict == "burn":
         _check_burn(state, step, direction)
     elif asked.verdict == "reclaim":
@@ -190,6 +112,7 @@ async def _check(
         await _check_expired(options, config, state, step)
     elif asked.verdict == "write_off":
         _check_write_off(state, step, direction)
+    return None
 
 
 def _check_cap(now_pct: int, text: str) -> None:
@@ -202,7 +125,7 @@ def _check_cap(now_pct: int, text: str) -> None:
         )
 
 
-def _check_priced(state: "SagaState", step: "Step", direction: str) -> None:
+def require_priced(state: "SagaState", step: "Step", direction: str) -> None:
     """A cap prices what is sent from now on; there must be something that we pay for."""
     phase = state.effort(step.id, direction).phase
     if phase in ("included", "done", "written_off"):

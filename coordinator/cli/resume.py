@@ -95,7 +95,9 @@ class _Call:
             passphrases = passphrases_for(config, interactive=not self._options.no_input)
             chains = self._chains(config, journal, one)
             async with (
-                open_adapters(config, chains, passphrases=passphrases, sign=True) as adapters,
+                open_adapters(
+                    config, chains, passphrases=passphrases, sign=True, patient=True
+                ) as adapters,
                 open_session(
                     self._options, config, journal, adapters, LazySecrets(config, passphrases),
                     stop=stop, on_stuck=self._on_stuck, table=one is not None,
@@ -149,6 +151,9 @@ class _Call:
         driver = session.driver
         if not self._follow and not driver.unattended():
             self._options.out.say("no saga is waiting for a driver")
+        if self._follow:
+            for saga in driver.recently_ended():
+                yield saga
         swept_s = -_SWEEP_S
         while not stop.event.is_set():
             if time.monotonic() >= swept_s + _SWEEP_S:
@@ -192,17 +197,19 @@ class _Call:
         from coordinator.cli.text import amounts, now_ms
         from coordinator.driving import loose_ends
         from coordinator.open_claims import open_claims_of
+        from coordinator.pausing import pauses_in
         from coordinator.saga.table import ENDS
         from coordinator.service import load
         from coordinator.views import saga_view
 
-        out, codes = self._options.out, []
+        out, codes, pauses = self._options.out, [], pauses_in(session.driver.journal)
         for name in self._names:
             state = load(session.driver.journal, name)
             codes.append(exits.DONE if state.state in ENDS else exits.of_saga(state))
-            view = saga_view(state, now_ms=now_ms())
+            view = saga_view(state, now_ms=now_ms(), pauses=pauses)
             out.line({"v": 1, "type": "end", "exit": exits.of_saga(state), "saga": view})
-            out.data(f"{name}  {state.name}  {headline(state)}  fees {amounts(state, state.fees)}")
+            word, fees = headline(state, pauses), amounts(state, state.fees)
+            out.data(f"{name}  {state.name}  {word}  fees {fees}")
         for state in loose_ends(session.driver.journal):
             for claim in open_claims_of(session.driver.journal, state):
                 out.warn(claim.sentence())

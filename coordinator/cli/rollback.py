@@ -1,12 +1,11 @@
 """``coordinator rollback``: ask that everything be taken back."""
 
 import asyncio
-import getpass
-import os
 from typing import Annotated
 
 import typer
 
+from coordinator.cli.arguments import login_name
 from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, options_of
 
@@ -28,15 +27,7 @@ def rollback(
     options = options_of(context)
     if not reason.strip():
         raise WrongUsage("--reason is empty; it stands in the audit log. Nothing was recorded.")
-    asyncio.run(_ask(options, saga, by or _login_name(), reason))
-
-
-def _login_name() -> str:
-    """Return who is logged in; a container may run under a number that has no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
+    asyncio.run(_ask(options, saga, by or login_name(), reason))
 
 
 async def _ask(options: Options, saga: str, by: str, reason: str) -> None:

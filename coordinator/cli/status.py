@@ -10,7 +10,10 @@ from coordinator.cli.output import Output, columns
 from coordinator.cli.text import moment, now_ms, short, short_saga, span
 from coordinator.journal.base import SagaRow
 from coordinator.journal.liveness import live
+from coordinator.journal.pauses import Pauses
 from coordinator.open_claims import OpenClaim, ended_with_open_claims, open_claims_of
+from coordinator.pause_view import letting_go, pause_item, pause_of
+from coordinator.pausing import pauses_in
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS, LIVE
 from coordinator.service import find_saga, load
@@ -23,8 +26,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False)
 
-#: What sagas can be chosen by: every state, and the flag that needs somebody.
-_STATES = (*sorted(LIVE), *sorted(ENDS), "stuck")
+#: What sagas can be chosen by: every state, and the flags that need somebody.
+_STATES = (*sorted(LIVE), *sorted(ENDS), "stuck", "paused")
 _HEAD = ("SAGA", "PLAN", "STATE", "STEP", "AGE", "VALUE AT RISK", "NEEDS YOU")
 
 
@@ -34,7 +37,9 @@ def status(
     saga: Annotated[str | None, typer.Argument(help="Only this saga.")] = None,
     state: Annotated[
         str | None,
-        typer.Option(help="running, confirming, undoing, committed, rolled_back … or stuck."),
+        typer.Option(
+            help="running, confirming, undoing, committed, rolled_back … stuck or paused."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(min=0, help="How many open and how many ended ones.")] = 50,
 ) -> None:
@@ -44,15 +49,19 @@ def status(
     state = _known_state(state)
     config = options.load()
     if not has_run(config):
-        out.document({"v": VIEW_VERSION, "sagas": []})
+        out.document({"v": VIEW_VERSION, "sagas": [], "pauses": []})
         out.data("no sagas: nothing was ever run here")
         return
     reader = options.read_journal()
     every = reader.sagas()
     claims = _open_claims(reader)
-    rows = _chosen(every, reader, saga, state, limit, claims)
-    views = [_view(reader, row, claims.get(row.saga, ())) for row in rows]
-    out.document({"v": VIEW_VERSION, "sagas": views})
+    pauses = pauses_in(reader)
+    rows = _chosen(every, reader, saga, state, limit, claims, pauses)
+    views = [_view(reader, row, claims.get(row.saga, ()), pauses) for row in rows]
+    told = [pause_item(pause) for pause in pauses.standing]
+    out.document({"v": VIEW_VERSION, "sagas": views, "pauses": told})
+    for pause in pauses.standing:
+        out.data(f"PAUSED: {pause.words}. Nothing new begins there: {letting_go(pause)}")
     out.data("\n".join(_table(views, out)) if views else "no sagas")
     if len(rows) < len(every) and saga is None and state is None:
         out.say(f"{len(every) - len(rows)} more; see --limit")
@@ -81,12 +90,16 @@ def _chosen(
     state: str | None,
     limit: int,
     claims: "Collection[str]",
+    pauses: Pauses,
 ) -> list[SagaRow]:
     """Return the rows to show, oldest first; who needs somebody is always among them."""
     if saga is not None:
         wanted = find_saga(reader, saga)
         return [row for row in rows if row.saga == wanted]
     if state is not None:
+        if state == "paused":
+            running = [row for row in rows if row.state == "running"]
+            return [row for row in running if pause_of(load(reader, row.saga), pauses)]
         return [row for row in rows if (row.stuck if state == "stuck" else row.state == state)]
     ended = [row.saga for row in rows if row.state in ENDS]
     living = [row.saga for row in rows if row.state not in ENDS and not row.stuck]
@@ -96,11 +109,15 @@ def _chosen(
     return [row for row in rows if row.saga in shown]
 
 
-def _view(reader: "JournalReader", row: SagaRow, claims: tuple[OpenClaim, ...]) -> dict[str, Any]:
+def _view(
+    reader: "JournalReader", row: SagaRow, claims: tuple[OpenClaim, ...], pauses: Pauses
+) -> dict[str, Any]:
     is_open = row.state not in ENDS
     fold: SagaState | None = load(reader, row.saga) if is_open else None
     attended = is_open and row.driver is not None and live(reader.path, row.driver)
-    return row_view(row, fold, attended=attended, now_ms=now_ms(), open_claims=claims)
+    return row_view(
+        row, fold, attended=attended, now_ms=now_ms(), open_claims=claims, pauses=pauses
+    )
 
 
 def _table(views: list[dict[str, Any]], out: Output) -> list[str]:
@@ -125,7 +142,7 @@ def _row(view: dict[str, Any]) -> tuple[str, ...]:
     return (
         short_saga(view["saga"]),
         view["plan"],
-        "STUCK" if view["stuck"] is not None else view["state"].upper(),
+        _word(view),
         step,
         span((now_ms() - view["started_ms"]) // 1000),
         ", ".join(risk) or ("0" if view["state"] in ENDS else "none yet"),
@@ -133,18 +150,37 @@ def _row(view: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _word(view: dict[str, Any]) -> str:
+    word = "STUCK" if view["stuck"] is not None else str(view["state"]).upper()
+    return f"{word} PAUSED" if view["paused"] else word
+
+
 def _need(view: dict[str, Any]) -> str:
     if view["stuck"] is not None:
         stuck = view["stuck"]
         resume = "" if view["attended"] else f"; then: coordinator resume {view['saga']}"
         return f"{stuck['reason']}: {stuck['question']}{resume}"
+    needs = []
+    if view["pause"] is not None:
+        needs += [_pause_need(view["saga"], pause) for pause in view["pause"]["requested"]]
     if view["state"] not in ENDS and not view["attended"]:
-        return f"nobody drives it: coordinator resume {view['saga']}"
+        needs.append(f"nobody drives it: coordinator resume {view['saga']}")
+    if needs:
+        return "; ".join(needs)
     if view["open_claims"]:
         return "; ".join(_claim_need(claim) for claim in view["open_claims"])
     if view["state"] == "closed_by_operator":
         return f"a person closed it: coordinator show {view['saga']}"
     return "–"
+
+
+def _pause_need(saga: str, pause: dict[str, Any]) -> str:
+    what = "it" if pause["scope"] == "saga" else f"{pause['scope']} {pause['name']}".rstrip()
+    option = saga if pause["scope"] == "saga" else f"--{pause['scope']} {pause['name']}".rstrip()
+    return (
+        f"{what} is paused by {pause['by']} ({pause['reason']}): coordinator unpause {option} "
+        "--reason TEXT"
+    )
 
 
 def _claim_need(claim: dict[str, Any]) -> str:

@@ -4,18 +4,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec.structs import replace
+
 from coordinator.journal.base import Record
+from coordinator.journal.pauses import NO_PAUSES, Pauses, fold_pauses
 from coordinator.open_claims import OpenClaim
+from coordinator.pause_view import letting_go, pause_of
 from coordinator.report.value import Flow
 from coordinator.report.words import amount_words, moment_s
 from coordinator.saga import SagaState
+from coordinator.saga.holding import held_steps, payer_of
 from coordinator.saga.table import ENDS
 from coordinator.views import advice, waiting
 
 if TYPE_CHECKING:
     from coordinator.report.facts import StepFacts
 
-__all__ = ["Act", "OpenItem", "acts_of", "open_items"]
+__all__ = ["Act", "OpenItem", "acts_beside", "acts_of", "open_items"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,28 @@ def acts_of(records: Sequence[Record]) -> tuple[Act, ...]:
                     who(record.data),
                     text(record.data),
                 )
+            )
+    return tuple(found)
+
+
+def acts_beside(state: SagaState, operator: Sequence[Record]) -> tuple[Act, ...]:
+    """Return the pauses of signers, chains and everything that touched the saga in its time.
+
+    Args:
+        operator: records of the stream ``operator``.
+    """
+    end_ms = state.updated_ms if state.state in ENDS else None
+    found = []
+    for record in operator:
+        late = end_ms is not None and record.at_ms > end_ms
+        if record.kind not in ("paused", "unpaused") or record.at_ms < state.started_ms or late:
+            continue
+        about = fold_pauses([replace(record, kind="paused")])
+        if any(about.on(s.chain, payer_of(state, s)) for s in state.steps if s.forward):
+            text = f"{record.kind} {about.standing[0].what}: {record.data['reason']}"
+            who = str(record.data["by"])
+            found.append(
+                Act(record.seq, record.at_ms, f"{record.kind} (operator)", True, who, text)
             )
     return tuple(found)
 
@@ -112,9 +139,10 @@ def open_items(
     claims: Sequence[OpenClaim],
     steps: "Sequence[StepFacts]",
     flows: Sequence[Flow],
+    pauses: Pauses = NO_PAUSES,
 ) -> tuple[OpenItem, ...]:
     """Return what is not in order or not over, what needs a person first."""
-    found = [] if state.state in ENDS else _live(state)
+    found = [] if state.state in ENDS else _live(state, pauses)
     found += [OpenItem("open claim", claim.sentence(), claim.command) for claim in claims]
     found += [
         OpenItem(
@@ -130,8 +158,8 @@ def open_items(
     return tuple(found + _fee_mismatch(records, flows))
 
 
-def _live(state: SagaState) -> list[OpenItem]:
-    told = advice(state, now_ms=state.updated_ms)
+def _live(state: SagaState, pauses: Pauses) -> list[OpenItem]:
+    told = advice(state, now_ms=state.updated_ms, pauses=pauses)
     resume = f"coordinator resume {state.saga}"
     found = []
     if state.stuck is not None:
@@ -140,6 +168,11 @@ def _live(state: SagaState) -> list[OpenItem]:
         text = f"{_stuck(state.stuck)} (looked at again {until})"
         text += f"; verdicts allowed: {allowed}" if allowed else ""
         found.append(OpenItem("needs a person", text, f"coordinator show {state.saga}"))
+    found += [
+        OpenItem("paused", f"{pause.words}: {', '.join(held)} held back", letting_go(pause))
+        for pause in pause_of(state, pauses)
+        if (held := held_steps(state, pauses))
+    ]
     if state.asked is not None and state.state == "running":
         found.append(OpenItem("asked", "a rollback was asked for and is not decided yet", resume))
     found += [
@@ -150,7 +183,7 @@ def _live(state: SagaState) -> list[OpenItem]:
         )
         for place in told["where"]
     ]
-    for wait in waiting(state, state.updated_ms):
+    for wait in waiting(state, state.updated_ms, pauses):
         about = f"step {wait['step']}: " if wait["step"] else ""
         until = moment_s(int(wait["until_s"]))
         found.append(OpenItem("waits", f"{about}{wait['reason']} (alarms at {until})", resume))

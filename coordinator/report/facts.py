@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from coordinator.errors import CoordinatorError
 from coordinator.journal.base import Record
+from coordinator.journal.pauses import fold_pauses
 from coordinator.open_claims import open_claims
-from coordinator.report.acts import Act, OpenItem, acts_of, open_items
+from coordinator.report.acts import Act, OpenItem, acts_beside, acts_of, open_items
 from coordinator.report.efforts import EffortFacts
 from coordinator.report.tracing import Tracer
 from coordinator.report.value import Flow, FlowTracer
@@ -142,14 +143,21 @@ class ReportFacts:
         return tuple(reversed(self.steps)) if self.rolls_back else self.steps
 
 
-def facts_of(records: Sequence[Record], verification: Verification | None = None) -> ReportFacts:
+def facts_of(
+    records: Sequence[Record],
+    verification: Verification | None = None,
+    operator: Sequence[Record] = (),
+) -> ReportFacts:
     """Work out the report of one saga from all records of its stream.
+
+    Args:
+        operator: records of the stream ``operator``: pauses that touched it are among its acts.
 
     Raises:
         UnreadableRecords: they are not a saga, or one lacks what its kind must have.
     """
     try:
-        return _facts_of(records, verification)
+        return _facts_of(records, verification, operator)
     except (IllegalRecord, KeyError, TypeError, ValueError, AttributeError) as error:
         what = error if isinstance(error, IllegalRecord) else f"a record is damaged: {error!r}"
         raise UnreadableRecords(
@@ -158,7 +166,14 @@ def facts_of(records: Sequence[Record], verification: Verification | None = None
         ) from error
 
 
-def _facts_of(records: Sequence[Record], verification: Verification | None) -> ReportFacts:
+def _merged(own: tuple[Act, ...], beside: tuple[Act, ...]) -> tuple[Act, ...]:
+    """Return the saga's own acts in the order of its records, others between them by their time."""
+    return tuple(sorted((*own, *beside), key=lambda act: act.at_ms)) if beside else own
+
+
+def _facts_of(
+    records: Sequence[Record], verification: Verification | None, operator: Sequence[Record]
+) -> ReportFacts:
     state: SagaState | None = None
     tracer, flows = Tracer(), FlowTracer()
     for record in records:
@@ -173,7 +188,9 @@ def _facts_of(records: Sequence[Record], verification: Verification | None) -> R
     wanted = [s for s in steps if s.undo is not None]
     undone = sum(s.undo is not None and s.undo.phase == "done" for s in wanted)
     told_flows = flows.flows(state)
-    items = open_items(state, records, open_claims(state, records), steps, told_flows)
+    items = open_items(
+        state, records, open_claims(state, records), steps, told_flows, fold_pauses(operator)
+    )
     first, last = records[0], records[-1]
     return ReportFacts(
         saga=state.saga,
@@ -194,7 +211,7 @@ def _facts_of(records: Sequence[Record], verification: Verification | None) -> R
         chains=tuple(_chain(state, name) for name in _chain_names(state)),
         flows=told_flows,
         signs=_signs(records),
-        acts=acts_of(records),
+        acts=_merged(acts_of(records), acts_beside(state, operator)),
         open_items=items,
         undone=undone,
         to_undo=len(wanted),

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from adapters.base import ChainClock
 from coordinator.journal.base import Entry
+from coordinator.journal.pauses import NO_PAUSES, Pauses
 from coordinator.saga.state import Direction, Step
 
 __all__ = [
@@ -23,10 +24,15 @@ __all__ = [
 
 
 class Now(Struct, frozen=True):
-    """The time: the host's, and each chain's own (absent while a chain was never reached)."""
+    """What decides beside the records: the host's time, each chain's own (absent while a chain was
+    never reached), and what operators hold back.
+    """
 
     host_ms: int
     chains: Mapping[str, ChainClock]
+    pauses: Pauses = NO_PAUSES
+    #: (chain, account) → why it begins nothing that its own nonces or coins alone make unique.
+    halts: Mapping[tuple[str, str], str] = {}
 
     @property
     def host_s(self) -> int:
@@ -41,11 +47,15 @@ class Append(Struct, frozen=True):
 
 
 class Act(Struct, frozen=True):
-    """Prepare an attempt, make it durable, send it. ``kill`` stands for burn or tombstone."""
+    """Prepare an attempt, make it durable, send it. ``kill`` stands for burn or tombstone.
+
+    ``again``: what is out may still land; one under the same claim that pays more is wanted.
+    """
 
     step: Step
     direction: Direction
     kill: bool = False
+    again: bool = False
 
 
 class Send(Struct, frozen=True):
@@ -85,6 +95,8 @@ class Wait(Struct, frozen=True):
     #: point is ``next_s`` (0: none).
     urgent: bool = False
     next_s: int = 0
+    #: an operator holds it back; ``reason`` says who and why.
+    held: bool = False
     #: for evidence alone: the outcome itself is final, and nobody's to decide.
     proof: bool = False
 

@@ -1,23 +1,32 @@
-"""When a wait has lasted too long: the record that says so, to whom, and what they may answer."""
+"""When a wait has lasted too long: the record that says so, and when to look again. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
 
 from coordinator.journal.base import Entry
 from coordinator.saga.commands import Decision, Now, Wait
-from coordinator.saga.state import Direction, SagaState, Step
+from coordinator.saga.questions import WAITS, allowed, code_of, evidence_of, question_of
+from coordinator.saga.state import SagaState
 
 __all__ = ["overdue", "says_already", "stuck_entry"]
 
 #: The next look after an alarm: twice the time waited so far, within these bounds.
 _NEXT_S_MIN: Final = 60
 _NEXT_S_MAX: Final = 6 * 3600
+_NOTHING: Final[Mapping[tuple[str, str], str]] = {}
 
 
-def overdue(state: SagaState, decision: Decision, now: Now) -> Entry | None:
-    """Return the ``stuck`` record due now, or None while every wait is within its time."""
-    if state.paused and state.state == "running":
-        return None
+def overdue(
+    state: SagaState,
+    decision: Decision,
+    now: Now,
+    said: Mapping[tuple[str, str], str] = _NOTHING,
+) -> Entry | None:
+    """Return the ``stuck`` record due now, or None while every wait is within its time.
+
+    Args:
+        said: (step, direction) → what a node last said to its bytes.
+    """
     late = [wait for wait in decision.waits if wait.until_s <= now.host_s]
     if state.stuck is not None and now.host_s < state.stuck["until_s"]:
         late = [wait for wait in late if wait.urgent and wait.until_s > state.stuck["at_s"]]
@@ -25,10 +34,15 @@ def overdue(state: SagaState, decision: Decision, now: Now) -> Entry | None:
         return None
     wait = min(late, key=lambda wait: wait.until_s)
     standing = _standing(state, wait)
-    if standing is not None and standing["code"] is not None:
+    words = said.get((wait.step or "", wait.direction or ""), "")
+    if standing is not None and (standing.get("code") or "waiting") not in WAITS:
         # What was refused is still refused: the same words again, not weaker ones.
-        return Entry("stuck", {**standing, **_times(state, wait, now)})
-    return stuck_entry(state, wait, now, reason=f"still waiting for {wait.reason}")
+        again = {"verdicts": _verdicts(state, wait), "evidence": evidence_of(state, wait, now)}
+        return Entry("stuck", {**standing, **again, **_times(state, wait, now)})
+    reason = f"still waiting for {wait.reason}"
+    if words and code_of(state, wait) == "not_prepared":
+        reason = f"{reason}: {words}"
+    return stuck_entry(state, wait, now, reason=reason, said=words)
 
 
 def stuck_entry(
@@ -39,17 +53,21 @@ def stuck_entry(
     reason: str,
     code: str | None = None,
     fund: tuple[str, str, int] | None = None,
+    said: str = "",
 ) -> Entry:
-    """Build a ``stuck`` record: reason, question, allowed verdicts and the next look.
+    """Build a ``stuck`` record: reason, code, question, allowed verdicts, evidence, next look.
 
     Args:
         code: the stable word of a refusal (`adapters.errors.Rejected.code`), None for a mere wait.
+        said: what a node last said.
     """
+    code = code or code_of(state, wait)
     data: dict[str, Any] = {
         "reason": reason,
         "code": code,
-        "question": _question(state, wait, fund),
+        "question": question_of(state, wait, code, fund),
         "verdicts": _verdicts(state, wait),
+        "evidence": evidence_of(state, wait, now, said),
         **_times(state, wait, now),
     }
     if wait.step is not None:
@@ -64,7 +82,7 @@ def says_already(state: SagaState, step: str, direction: str, code: str | None, 
     stuck = state.stuck
     return (
         stuck is not None
-        and (stuck.get("step"), stuck.get("dir"), stuck["code"]) == (step, direction, code)
+        and (stuck.get("step"), stuck.get("dir"), stuck.get("code")) == (step, direction, code)
         and now.host_s < stuck["until_s"]
     )
 
@@ -88,39 +106,7 @@ def _times(state: SagaState, wait: Wait, now: Now) -> dict[str, int]:
     return {"since_s": since_s, "at_s": now.host_s, "until_s": until_s}
 
 
-def _question(state: SagaState, wait: Wait, fund: tuple[str, str, int] | None) -> str:
-    if fund is not None:
-        return f"fund {fund[0]} with {fund[2]} base units of {fund[1]}"
-    if wait.step is None:
-        return "look at the chain and its node"
-    step = state.step(wait.step)
-    if wait.proof:
-        return f"why does {step.chain} give no proof of a transaction that it calls final?"
-    if wait.look_s:
-        return f"why does {step.chain} refuse the {wait.direction} of step {step.id}?"
-    if wait.direction == "confirm" and step.reveals:
-        return f"ask the payee of step {step.id} to redeem: the preimage is public to them"
-    return f"is {step.chain} reachable and moving, and are its fees within the plan's cap?"
-
-
 def _verdicts(state: SagaState, wait: Wait) -> list[str]:
-    if wait.step is None:
+    if wait.step is None or wait.direction is None or wait.proof or wait.held:
         return []
-    step = state.step(wait.step)
-    if wait.proof:
-        return []
-    verdicts = ["adopt", "write_off"]
-    if wait.direction is not None and _is_ours_to_pay(state, step, wait.direction):
-        verdicts.insert(1, "cap")
-    if wait.direction == "forward" and step.kill:
-        verdicts.insert(-1, "burn")
-    if wait.direction == "confirm" and step.reveals:
-        verdicts.insert(1, "reclaim")
-    return verdicts
-
-
-def _is_ours_to_pay(state: SagaState, step: Step, direction: Direction) -> bool:
-    """Whether a fee of ours is still to be paid, so that another cap can change something."""
-    if direction == "confirm" and step.reveals and step.deliver != "calldata":
-        return False  # the payee pays for the redeem
-    return state.effort(step.id, direction).phase not in ("included", "done", "written_off")
+    return list(allowed(state, state.step(wait.step), wait.direction))

@@ -120,6 +120,9 @@ class Terminal:
     def records(self, saga: str) -> list[Record]:
         return self._read(lambda reader: reader.read(f"saga:{saga}")) or []
 
+    def operator(self) -> list[Record]:
+        return self._read(lambda reader: reader.read("operator")) or []
+
     def _read(self, look: Callable[[Any], Any]) -> Any:
         try:
             reader = open_readonly(self.journal)

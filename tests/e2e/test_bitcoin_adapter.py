@@ -218,7 +218,8 @@ def test_the_refund_recipe_is_on_disk_before_the_hold_can_be_sent_and_holds_no_s
     async def story(stage: Scene) -> None:
         effort = await hold(stage)
         prepared = await stage.prepare(effort)
-        (recipe,) = (tmp_path / "recovery").iterdir()
+        recipe, tool = sorted((tmp_path / "recovery").iterdir())
+        assert (tool.name, stat.S_IMODE(tool.stat().st_mode)) == ("sign_return.py", 0o600)
 
         assert stat.S_IMODE(recipe.stat().st_mode) == 0o600
         text = recipe.read_text()

@@ -16,7 +16,7 @@ from coordinator.journal.reading import open_readonly
 from coordinator.journal.witness import Witness
 from coordinator.plan import read_plan
 from coordinator.signers import HoldSecrets, Secret, create_keystore, open_keystore
-from tests.unit.cli_scene import CliScene, Tale
+from tests.unit.cli_scene import CliScene, Tale, plan
 
 SAGA = "01AAAAAAAAAAAAAAAAAAAAAAAA"
 TWO = ("--by", "ada", "--by", "bob", "--reason", "agreed")
@@ -66,16 +66,106 @@ def test_a_rollback_after_the_commit_is_refused_with_11(scene: CliScene) -> None
     assert records(scene) == before
 
 
+# ---------------------------------------------------------------- pause
+
+WHY = ("--by", "ada", "--reason", "look first")
+
+
+def test_a_pause_of_a_saga_is_shown_as_asked_for_and_effective_apart(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).intent("lock"))
+    told = scene.read("pause", SAGA, *WHY)
+    assert (told["recorded"], told["effective"], told["still_out"]) == (
+        True, False, {SAGA: ["lock"]},
+    )  # fmt: skip
+    assert told["held"] == {SAGA: ["hold", "mint"]}
+    again = scene.run("pause", SAGA, "--by", "bob", "--reason", "r")
+    assert "paused by ada: look first already; nothing was recorded" in again.stdout
+    assert "lock began before and may still land" in again.stderr
+
+    view = scene.read("show", SAGA)
+    assert view["paused"] is True
+    assert view["pause"]["effective"] is False
+    assert view["waiting"][0]["step"] == "lock"
+    assert "held back     hold, mint" in scene.run("show", SAGA).stdout
+    assert "RUNNING PAUSED" in scene.run("status").stdout
+    assert "by ada: look first" in scene.run("audit", "show", SAGA).stdout
+    done = scene.run("unpause", SAGA, *WHY)
+    assert "goes on; it was paused by ada" in done.stdout
+    assert scene.read("show", SAGA)["pause"] is None
+    assert [r["kind"] for r in records(scene)][-2:] == ["paused", "unpaused"]
+
+
+def test_a_pause_of_a_chain_holds_every_saga_there_until_it_is_lifted(scene: CliScene) -> None:
+    other, lock = "01BBBBBBBBBBBBBBBBBBBBBBBB", plan()
+    # However long this test takes, the hold does not come near its expiry.
+    lock["chains"]["bitcoin"] = lock["chains"]["bitcoin"] | {
+        "block_time_ms": {"fast": 10**6, "slow": 10**6}
+    }
+    scene.tell(
+        Tale(SAGA, key="a", lock=lock).executed("lock", "hold"), Tale(other, key="b").rolled_back()
+    )
+    told = scene.read("pause", "--chain", "ethereum", *WHY)
+    assert (told["scope"], told["name"], told["effective"]) == ("chain", "ethereum", True)
+    assert told["held"] == {SAGA: ["mint"]}
+    assert told["unattended"] == [SAGA]
+
+    status = scene.read("status")
+    assert [pause["name"] for pause in status["pauses"]] == ["ethereum"]
+    assert [row["saga"] for row in scene.read("status", "--state", "paused")["sagas"]] == [SAGA]
+    text = scene.run("status").stdout
+    assert "PAUSED: chain ethereum is paused by ada: look first" in text
+    assert "chain ethereum is paused by ada (look first): coordinator unpause --chain" in text
+    shown = scene.read("show", SAGA)
+    assert shown["waiting"][0]["reason"] == "chain ethereum is paused by ada: look first"
+    assert shown["advice"]["next"] == "coordinator unpause --chain ethereum --reason TEXT"
+    assert scene.read("show", other)["pause"] is None
+
+    assert "chain ethereum is paused by ada" in scene.run("doctor", "--offline").stdout
+    scene.run("pause", "--all", *WHY)
+    lifted = scene.run("unpause", "--chain", "ethereum", *WHY)
+    assert "still: everything is paused by ada" in lifted.stderr
+    assert "was not paused" in scene.run("unpause", "--chain", "ethereum", *WHY).stdout
+    assert scene.read("unpause", "--all", *WHY)["standing"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "exactly one of SAGA"),
+        ((SAGA, "--all"), "exactly one of SAGA"),
+        (("--chain", "nix"), "no chain nix; it has bitcoin, ethereum, polygon"),
+        (("--signer", "nix"), "no signer nix"),
+    ],
+)
+def test_a_pause_says_what_it_can_be_about(
+    scene: CliScene, arguments: tuple[str, ...], words: str
+) -> None:
+    scene.tell(Tale(SAGA))
+    before = records(scene)
+    done = scene.run("pause", *arguments, *WHY, code=2)
+
+    assert words in done.stderr
+    assert "Nothing was recorded" in done.stderr
+    assert records(scene) == before
+    assert scene.read("status")["pauses"] == []
+
+
+def test_a_saga_that_has_decided_can_not_be_paused(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock").decided("rollback"))
+    done = scene.run("pause", SAGA, *WHY, code=11)
+
+    assert "is undoing: a pause holds back only steps that have not begun" in done.stderr
+
+
 # ---------------------------------------------------------------- resolve
 
 
 def test_a_write_off_needs_two_different_persons(scene: CliScene) -> None:
     scene.tell(Tale(SAGA).executed("lock").intent("hold"))
-    alone = ("--by", "ada", "--by", " ADA ", "--reason", "r")
-    assert (
-        "2 different persons"
-        in scene.run("resolve", SAGA, "hold", "--write-off", *alone, code=4).stderr
-    )
+    for again in (" ADA ", "a\u200bda", "\uff41da"):
+        alone = ("--by", "ada", "--by", again, "--reason", "r")
+        done = scene.run("resolve", SAGA, "hold", "--write-off", *alone, code=4)
+        assert "2 different persons" in done.stderr
 
     still_open = scene.run("resolve", SAGA, "hold", "--write-off", *TWO, code=11).stderr
     assert "can still land. End it first" in still_open
@@ -125,6 +215,117 @@ def test_a_cap_is_refused_where_no_fee_of_ours_is_left_to_raise(scene: CliScene)
     assert "the confirm of step lock is done: no fee of it is left to raise" in final.stderr
     assert "the payee of step hold pays" in payee.stderr
     assert records(scene) == before
+
+
+def priced(saga: str) -> Tale:
+    """A saga whose plan names what each step may cost, in base units."""
+    lock = plan()
+    for step in lock["steps"]:
+        fees = {"forward": 4 * 10**15, "burn": 10**15, "confirm": 10**15, "undo": 2 * 10**15}
+        if step["id"] == "hold":
+            fees = {"forward": 9_000, "burn": 10_000, "undo": 5_000}
+        step["fees"] = {name: str(fee) for name, fee in fees.items()}
+    return Tale(saga, lock=lock)
+
+
+def test_a_bump_takes_an_amount_or_a_share_and_tells_the_burns_cap_as_well(
+    scene: CliScene,
+) -> None:
+    scene.tell(priced(SAGA).intent("lock"))
+    told = scene.run("bump", SAGA, "lock", "--fee-cap", "0.01", *ONE)
+    assert "may cost 0.01 GAS (250% of the plan's cap); its burn 0.0025" in told.stderr
+    assert records(scene)[-1]["data"]["args"] == {"attempts": 1, "pct": 250}  # type: ignore[index]
+    no_more = scene.run("bump", SAGA, "lock", "--fee-cap", "250%", *ONE, code=3).stderr
+    assert "may cost 0.01 GAS already (250% of the plan's cap)" in no_more
+    assert "The forward of step lock takes now: adopt, cap, burn." in no_more
+
+
+@pytest.mark.parametrize(
+    ("step", "direction", "cap", "words"),
+    [
+        ("lock", "forward", "0.0401", "at most: 1000% of the plan's cap for what can be undone"),
+        ("lock", "forward", "1e3", "whole GAS such as 0.004"),
+        ("lock", "forward", "-5%", "whole GAS such as 0.004"),
+        ("lock", "undo", "0.0201", "0.02 GAS (1000%) at most: 10 times the present cap"),
+        ("hold", "undo", "0.0006", "0.0005 BTC (1000%) at most: 10 times the present cap"),
+    ],
+)
+def test_a_bump_beyond_its_limit_is_refused_with_the_limit(
+    scene: CliScene, step: str, direction: str, cap: str, words: str
+) -> None:
+    scene.tell(priced(SAGA).executed("lock", "hold") if direction == "undo" else
+               priced(SAGA).intent("lock"))  # fmt: skip
+    before = records(scene)
+    asked = ("bump", SAGA, step, "--direction", direction, "--fee-cap", cap)
+    assert words in scene.run(*asked, *ONE, code=3).stderr
+    assert records(scene) == before
+
+
+def test_a_refund_can_be_bumped_again_and_again_up_to_the_value_at_stake(scene: CliScene) -> None:
+    """The hold is of 1,500,000 satoshi and its refund was planned at 5,000 at most."""
+    scene.tell(priced(SAGA).executed("lock", "hold").decided("rollback").intent("hold", "undo"))
+    asked = ("bump", SAGA, "hold", *ONE, "--fee-cap")
+    for cap in ("0.0005", "0.005", "0.015"):
+        scene.run(*asked, cap)
+    assert records(scene)[-1]["data"]["args"]["pct"] == 30_000  # type: ignore[index]
+    end = scene.run(*asked, "0.0151", code=3).stderr
+    assert "0.015 BTC (30000%) at most: the value at stake" in end
+
+
+def test_a_replacement_is_asked_for_only_of_what_waits_for_a_block(scene: CliScene) -> None:
+    scene.tell(priced(SAGA).executed("lock").intent("hold"))
+    scene.run("replace", SAGA, "hold", *ONE)
+    verdict = records(scene)[-1]["data"]
+    assert (verdict["verdict"], verdict["args"]) == (  # type: ignore[index]
+        "cap", {"attempts": 1, "pct": 100, "replace": True},
+    )  # fmt: skip
+    final = scene.run("replace", SAGA, "lock", *ONE, code=11).stderr
+    assert "the forward of step lock is done: no fee of it is left to raise" in final
+    unbegun = scene.run("replace", SAGA, "mint", *ONE, code=11).stderr
+    assert "is not begun: no attempt of it waits for a block" in unbegun
+
+
+def test_an_answer_that_is_not_allowed_is_refused_with_those_that_are(scene: CliScene) -> None:
+    scene.tell(Tale(SAGA).executed("lock").intent("hold").decided("rollback"))
+    before = records(scene)
+    burn = scene.run("resolve", SAGA, "hold", "--burn", *ONE, code=11).stderr
+    assert "The forward of step hold takes now: adopt, cap." in burn
+    done = scene.run("resolve", SAGA, "lock", "--reclaim", *TWO, code=3).stderr
+    assert "The confirm of step lock takes now: adopt, cap, write-off." in done
+    assert records(scene) == before
+
+
+def test_a_stuck_step_shows_code_evidence_and_a_command_for_each_answer(scene: CliScene) -> None:
+    tale = Tale(SAGA).executed("lock").intent("hold")
+    tale.add(
+        "stuck", step="hold", dir="forward", reason="still waiting", code="not_included",
+        question="is bitcoin moving?", verdicts=["adopt", "cap", "burn"], since_s=1, at_s=1,
+        until_s=2, evidence={
+            "chain": "bitcoin", "height": 120, "phase": "unknown", "attempts_made": 1,
+            "attempts": [{"tx": "ab12", "purpose": "effect", "claim": [["cd:0", 0]], "fee": {}}],
+            "tx": None, "block": None, "block_height": None, "said": "min relay fee not met",
+            "by_s": 1_800_000_000, "expiry": {"height": 120},
+        },
+    )  # fmt: skip
+    scene.tell(tale)
+    text = scene.run("show", SAGA).stdout
+    for words in (
+        "still waiting [not_included]", "is bitcoin moving?", "bitcoin read up to height 120",
+        "effect tx ab12 claims cd:0", "a node said: min relay fee not met",
+        "the hold expires at height 120", "rolls back at 2027-01-15",
+        f"coordinator resolve {SAGA} hold --adopt TX --by NAME --reason TEXT",
+        f"coordinator bump {SAGA} hold --fee-cap AMOUNT --by NAME --reason TEXT",
+        f"coordinator resolve {SAGA} hold --burn --by NAME --reason TEXT",
+    ):  # fmt: skip
+        assert words in text
+    row = scene.read("status")["sagas"][0]
+    assert row["stuck"]["evidence"]["attempts"][0]["tx"] == "ab12"
+
+    alarm = records(scene)[-1]
+    scene.run("resolve", SAGA, "hold", "--burn", *ONE)
+    verdict = records(scene)[-1]["data"]
+    assert verdict["answers"] == alarm["seq"]  # type: ignore[index]
+    assert (verdict["by"], verdict["reason"]) == (["ada"], "agreed")  # type: ignore[index]
 
 
 def test_a_burn_is_recorded_for_the_forward_attempt(scene: CliScene) -> None:

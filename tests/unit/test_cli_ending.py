@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adapters.errors import Transient, WrongChain
-from coordinator.cli import exits, rollback
+from coordinator.cli import arguments, exits
 from coordinator.cli.entry import call
 from coordinator.cli.failure import report
 from coordinator.cli.lazy import COMMANDS
@@ -110,8 +110,8 @@ def test_errors_are_json_lines_too_where_that_was_asked_for(
 
 def test_wrong_arguments_end_with_2(tmp_path: Path) -> None:
     scene = CliScene(tmp_path)
-    for arguments in (["nonsense"], ["show"], ["status", "--limit", "x"], ["run", "a", "b"]):
-        scene.run(*arguments, code=2)
+    for words in (["nonsense"], ["show"], ["status", "--limit", "x"], ["run", "a", "b"]):
+        scene.run(*words, code=2)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -272,4 +272,4 @@ def test_a_login_without_a_name_is_told_by_its_number(monkeypatch: pytest.Monkey
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54321)
 
-    assert rollback._login_name() == "uid 54321"
+    assert arguments.login_name() == "uid 54321"

@@ -312,3 +312,22 @@ def test_a_step_that_moves_between_own_accounts_is_out_of_none_of_them() -> None
 
     told = flow(facts, "BTC", "bitcoin")
     assert (told.taken, told.kept, told.out, told.net) == (1_500_000, 1_500_000, 0, 0)
+
+
+def test_a_pause_of_a_chain_is_told_with_the_sagas_that_it_touched() -> None:
+    def pause(kind: str, name: str, seq: int, at_ms: int) -> Record:
+        data = {"scope": "chain", "name": name, "accounts": [], "by": "ada", "reason": "look"}
+        return Record(seq, "operator", seq, kind, 1, at_ms, data, "", "", b"")
+
+    writer = Writer(*steps()).executed("lock")
+    operator = [
+        pause("paused", "polygon", 1, START_MS - 1), pause("unpaused", "polygon", 2, START_MS - 1),
+        pause("paused", "elsewhere", 3, writer.at_ms), pause("paused", "bitcoin", 4, writer.at_ms),
+    ]  # fmt: skip
+    facts = facts_of(writer.records, None, operator)
+    assert [(act.kind, act.who, act.text) for act in facts.acts] == [
+        ("paused (operator)", "ada", "paused chain bitcoin: look")
+    ]
+    (item,) = [item for item in facts.open_items if item.kind == "paused"]
+    assert "chain bitcoin is paused by ada: look: hold held back" in item.text
+    assert item.command == "coordinator unpause --chain bitcoin --reason TEXT"
