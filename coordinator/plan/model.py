@@ -33,11 +33,13 @@ class PlannedStep:
     Attributes:
         wait: the next step starts when this one is ``included`` or only when ``final``.
         undo_until_s: the undo works only until so many seconds after the start; None: for ever.
+        finality: its effects are final only so many blocks deep; None: as its chain has it.
     """
 
     spec: StepSpec
     wait: Literal["included", "final"] = "included"
     undo_until_s: int | None = None
+    finality: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,7 @@ def _step(item: Any, where: str, names: Substitution, deadline_s: int) -> Planne
     wait = table.text("await", "included")
     if wait not in {"included", "final"}:
         raise table.error("await", "must be 'included' or 'final'")
+    finality = table.integer("finality", None, minimum=1, maximum=100_000)
     params = names.apply(_mapping(table, "with", {}), f"{where}.with")
     effect = names.apply(_mapping(table, "effect", None), f"{where}.effect")
     undo = _mapping(table, "undo", None)
@@ -188,7 +191,7 @@ def _step(item: Any, where: str, names: Substitution, deadline_s: int) -> Planne
         undo = names.apply(rest, f"{where}.undo") or None
     table.finish()
     spec = StepSpec(step_id, chain, action, params, effect, undo, deadline_s=deadline_s)
-    return PlannedStep(spec, "final" if wait == "final" else "included", until_s)
+    return PlannedStep(spec, "final" if wait == "final" else "included", until_s, finality)
 
 
 def _mapping(table: Table, key: str, default: Mapping[str, Any] | None) -> Any:

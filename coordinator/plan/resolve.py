@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from adapters.assets import AmountError, AssetFacts, parse_amount
 from adapters.errors import AdapterError, Rejected
 from coordinator.errors import PreflightError
+from coordinator.plan.finality import deepened, step_finality
 from coordinator.plan.findings import Finding, PlanRefused
 from coordinator.plan.lockfile import Lock, lock_of
 from coordinator.plan.timing import confirm_order
@@ -56,7 +57,16 @@ async def resolve_plan(plan: Plan, adapters: Mapping[str, Adapter], config: Conf
         after_pivot = after_pivot or resolved.effect_class == "pivot"
         warnings += [Finding("W30", where, text) for text in resolved.warnings]
         more = {} if step.undo_until_s is None else {"undo_until_s": step.undo_until_s}
-        steps.append(locked(step.spec, resolved, step.wait, more))
+        item, terms = locked(step.spec, resolved, step.wait, more), adapters[spec.chain].terms()
+        decimals = {
+            name: facts.decimals for name, facts in config.chains[spec.chain].assets.items()
+        }
+        try:
+            blocks = step_finality(where, step.finality, resolved, terms, decimals)
+        except PlanRefused as refused:
+            findings += refused.findings
+            continue
+        steps.append(deepened(item, blocks, terms) if blocks else item)
     if findings:
         raise PlanRefused(findings)
     return lock_of(_assembled(plan, steps, adapters, config), tuple(warnings))

@@ -98,6 +98,8 @@ _LOCK_STEP: Final = _object({
     "confirm_text": _text(),
     "undo_text": _text(),
     "await": {"enum": ["included", "final"]},
+}, {
+    "finality_blocks": _integer(1, 1_000_000),
 })  # fmt: skip
 
 _TERMS: Final = {
@@ -158,6 +160,7 @@ PLAN_SCHEMA: Final[_Schema] = {
                             "properties": {"until_s": _integer(1, MAX_UNDO_S)},
                         },
                         "await": {"enum": ["included", "final"], "default": "included"},
+                        "finality": _integer(1, 100_000),
                     },
                 ),
                 1,
@@ -188,6 +191,7 @@ _CHAIN: Final = {
     "required": ["kind"],
 }
 
+_ADDRESS: Final = _text("0x[0-9a-fA-F]{40}")
 _REFERENCE: Final = _text("(?:file:.+|fd:[0-9]{1,4}|prompt|env:[A-Za-z_]\\w*)")
 
 CONFIG_SCHEMA: Final[_Schema] = {
@@ -222,6 +226,37 @@ CONFIG_SCHEMA: Final[_Schema] = {
                         _object(
                             {"type": {"const": "env"}, "variable": _text("[A-Za-z_]\\w*")},
                             {"kind": _KIND},
+                        ),
+                        _object(
+                            {
+                                "type": {"const": "http"},
+                                "url": _text("https?://.+"),
+                                "address": _ADDRESS,
+                            },
+                            {
+                                "kind": {"const": "ethereum"},
+                                "credentials": _text("(?:file:.+|env:[A-Za-z_]\\w*)"),
+                                "timeout_ms": _integer(100, 60_000),
+                            },
+                        ),
+                        _object(
+                            {
+                                "type": {"const": "command"},
+                                "kind": {"const": "ethereum"},
+                                "argv": _list(_text(), 1, 64),
+                                "address": _ADDRESS,
+                            },
+                            {"timeout_ms": _integer(100, 60_000)},
+                        ),
+                        _object(
+                            {
+                                "type": {"const": "command"},
+                                "kind": {"const": "bitcoin"},
+                                "argv": _list(_text(), 1, 64),
+                                "public_key": _text("0[23][0-9a-f]{64}"),
+                                "network": {"enum": ["mainnet", "testnet3", "signet", "regtest"]},
+                            },
+                            {"timeout_ms": _integer(100, 60_000)},
                         ),
                     ]
                 },

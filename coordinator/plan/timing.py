@@ -7,6 +7,7 @@ All times are milliseconds after the start of a saga. ``fast`` bounds what may c
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from coordinator.plan.finality import blocks_of
 from coordinator.plan.findings import Finding
 
 __all__ = [
@@ -26,10 +27,10 @@ _Lock = Mapping[str, Any]
 _Step = Mapping[str, Any]
 
 
-def settle_ms(lock: _Lock, chain: str) -> int:
+def settle_ms(lock: _Lock, step: _Step) -> int:
     """Longest time from sending until final: it may just miss a block, and its own block counts."""
-    terms = lock["chains"][chain]
-    return int((terms["finality_blocks"] + 1) * terms["block_time_ms"]["slow"])
+    slow_ms = int(lock["chains"][step["chain"]]["block_time_ms"]["slow"])
+    return (blocks_of(lock, step) + 1) * slow_ms
 
 
 def _allowance_ms(lock: _Lock, key: str) -> int:
@@ -84,7 +85,7 @@ def forward_ms(lock: _Lock, pace: str) -> int:
     now = final = 0
     for step in lock["steps"]:
         terms = lock["chains"][step["chain"]]
-        block, blocks = terms["block_time_ms"][pace], terms["finality_blocks"]
+        block, blocks = terms["block_time_ms"][pace], blocks_of(lock, step)
         if step["class"] == "retriable":
             continue
         if step["class"] == "pivot":
@@ -98,9 +99,7 @@ def forward_ms(lock: _Lock, pace: str) -> int:
 
 def commit_margin_ms(lock: _Lock) -> int:
     """Return what a hold must have left at the deadline: pivot, slowest confirm, allowances."""
-    pivot = max(
-        (settle_ms(lock, s["chain"]) for s in lock["steps"] if s["class"] == "pivot"), default=0
-    )
+    pivot = max((settle_ms(lock, s) for s in lock["steps"] if s["class"] == "pivot"), default=0)
     confirm = max((int(step["confirm_ms"]) for step in lock["steps"]), default=0)
     return pivot + confirm + _allowance_ms(lock, "outage_s") + _allowance_ms(lock, "skew_s")
 
@@ -111,7 +110,7 @@ def undo_ends_ms(lock: _Lock) -> dict[str, int]:
     The clock starts at the decision deadline plus the outage, and with the burn of an attempt that
     is still unknown then.
     """
-    burn = max((settle_ms(lock, s["chain"]) for s in lock["steps"] if s["kill"]), default=0)
+    burn = max((settle_ms(lock, s) for s in lock["steps"] if s["kill"]), default=0)
     now = lock["deadline_s"] * 1000 + _allowance_ms(lock, "outage_s") + burn
     ends: dict[str, int] = {}
     for step in reversed(lock["steps"]):
@@ -179,7 +178,7 @@ def _check_incoming(lock: _Lock) -> Iterator[Finding]:
         if earliest is None or is_incoming(step):
             continue
         for other in incoming:
-            needed = (latest_expiry_ms(lock, other) or 0) + settle_ms(lock, other["chain"])
+            needed = (latest_expiry_ms(lock, other) or 0) + settle_ms(lock, other)
             needed += _allowance_ms(lock, "outage_s") + _allowance_ms(lock, "skew_s")
             if earliest < needed:
                 yield Finding(

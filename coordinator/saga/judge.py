@@ -6,6 +6,8 @@ changes nothing but what an earlier block had shown.
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from adapters.base import Observation
 from coordinator.journal.base import Entry
 from coordinator.saga.state import SagaState, Step
@@ -32,6 +34,8 @@ def judge(
     if effort.phase in ("idle", "written_off"):
         return ()
     about = {"step": step.id, "dir": direction}
+    if step.deeper:
+        seen = _deep_enough(step, seen)
     if seen.found is not None:
         return _found(state, step, direction, seen, about, at_ms, until_s)
     if seen.consumed is not None and seen.consumed.final:
@@ -45,6 +49,19 @@ def judge(
     if effort.phase == "not_done" and effort.attempts and seen.consumed is None:
         return (_withdrawn(about, "not_done", "what ended it is gone from the chain"),)
     return ()
+
+
+def _deep_enough(step: Step, seen: Observation) -> Observation:
+    """Return what is seen, final only as deep as the plan asks for beyond its chain's finality."""
+
+    def deep(height: int) -> bool:
+        return seen.height - height + 1 >= step.finality_blocks
+
+    if seen.found is not None and not deep(seen.found.height):
+        return replace(seen, found=replace(seen.found, final=False))
+    if seen.consumed is not None and not deep(seen.consumed.height):
+        return replace(seen, consumed=replace(seen.consumed, final=False))
+    return seen
 
 
 def _found(

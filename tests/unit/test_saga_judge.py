@@ -2,7 +2,7 @@
 
 import pytest
 
-from adapters.base import Observation
+from adapters.base import Consumed, Found, Observation
 from coordinator.saga.judge import judge
 from tests.story import Story, plan_step
 
@@ -35,3 +35,23 @@ def test_only_a_view_that_reaches_the_recorded_block_can_deny_it(story: Story, k
 
 def test_the_silence_of_a_chain_says_nothing_of_an_unknown_outcome() -> None:
     assert kinds(one(), 101) == []
+
+
+@pytest.mark.parametrize(("height", "kind"), [(103, "included"), (104, "done")])
+def test_a_step_that_asks_for_more_blocks_is_final_only_that_deep(height: int, kind: str) -> None:
+    story = Story(plan_step("a", finality_blocks=4)).intent("a")
+    found = Found("tx1", "b101", 101, True, {"fee": "1", "time": 1})
+    step = story.fold.step("a")
+    seen = Observation(height, found=found)
+    entries = judge(story.fold, step, "forward", seen, at_ms=0, until_s=0)
+    assert [entry.kind for entry in entries] == [kind]
+
+
+@pytest.mark.parametrize(("height", "kinds_"), [(103, []), (104, ["not_done"])])
+def test_what_ended_it_counts_only_that_deep_too(height: int, kinds_: list[str]) -> None:
+    story = Story(plan_step("a", finality_blocks=4)).intent("a")
+    consumed = Consumed("tx1", "b101", 101, True, "reverted", {"fee": "1"})
+    step = story.fold.step("a")
+    seen = Observation(height, consumed=consumed)
+    entries = judge(story.fold, step, "forward", seen, at_ms=0, until_s=0)
+    assert [entry.kind for entry in entries] == kinds_
