@@ -32,6 +32,7 @@ __all__ = [
     "Purpose",
     "Resolved",
     "Settled",
+    "Signed",
     "StepSpec",
     "Submission",
     "Task",
@@ -149,8 +150,12 @@ class Task(Struct, frozen=True):
         hashlock: SHA-256 of the hold's preimage, 64 hex digits; None where there is no hold.
         preimage: 64 hex digits; only ever set in confirm, after the reveal intent is durable.
         cap_pct: fee caps of the plan count by this percentage; an operator's verdict raised it.
+        jammed: others wait in line behind this effort's claim, so that its account, not its saga,
+            pays for a replacement beyond those caps, as far as the chain's configuration allows.
         coins: outpoints that the saga's first record reserved for this effect; it spends exactly
             these (see `Adapter.choose_coins`).
+        terms: what the first record fixed of the chain (`Adapter.terms`); None for whoever only
+            looks. Nothing is signed for another chain than that.
     """
 
     saga: str
@@ -168,6 +173,8 @@ class Task(Struct, frozen=True):
     preimage: str | None = None
     cap_pct: int = 100
     coins: tuple[str, ...] = ()
+    jammed: bool = False
+    terms: Mapping[str, Any] | None = None
 
 
 class Prepared(Struct, frozen=True):
@@ -277,21 +284,44 @@ class Proof(Struct, frozen=True):
 
 
 class ChainClock(Struct, frozen=True):
-    """The chain's own idea of now, from its newest block that we have read."""
+    """The chain's own idea of now, from the newest block that a majority of its nodes shares.
+
+    ``agreed`` is False while too few nodes answered for that since the adapter was opened: then
+    nothing may be decided by it.
+    """
 
     height: int
     time_s: int
+    agreed: bool = True
+
+
+class Signed(Struct, frozen=True):
+    """A transaction in a block that one of our keys signed, whoever holds that key.
+
+    ``claim`` is what of ours it consumed, ``accounts`` whose keys signed it, ``texts`` what is
+    known of it, for people.
+    """
+
+    tx_id: str
+    block_hash: str
+    height: int
+    time_s: int
+    claim: tuple[Claim, ...]
+    accounts: tuple[str, ...]
+    texts: tuple[str, ...]
 
 
 class BlockEvent(Struct, frozen=True):
     """The follower moved: new blocks were read, or some were taken back.
 
     ``touched``: keys (see `Adapter.keys`) that the new or removed blocks concern.
+    ``signed``: what our keys signed in the blocks that were read, older ones (`Adapter.cover`) too.
     """
 
     clock: ChainClock
     touched: frozenset[str]
     reorganised: bool = False
+    signed: tuple[Signed, ...] = ()
 
 
 class ClaimBook(Protocol):

@@ -35,7 +35,7 @@ class Notice:
     """Something a person has to hear of that is no ``stuck`` record of a live saga.
 
     Attributes:
-        saga: id of an ended saga, a ``signer:`` stream, or ``watchdog``.
+        saga: id of an ended saga, a ``signer:`` stream, ``chain:NAME``, or ``watchdog``.
         state: the saga's end, or one word for what is waited for.
         reason: one line; the same words while it is the same trouble.
         until_s: Unix time by which it should have ended by itself.

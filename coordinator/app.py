@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, WrongChain
+from adapters.recipe import Recipes
 from adapters.statement import NodeAsked, Statements
 from adapters.tables import TableError
 from coordinator.alarm import Notice
@@ -22,7 +23,7 @@ from coordinator.clock import HostClock
 from coordinator.config import ChainConfig, Config
 from coordinator.delivery import FileDelivery
 from coordinator.driving import Driver
-from coordinator.errors import ConfigError, JournalError, PreflightError
+from coordinator.errors import ConfigError, JournalBroken, JournalError, PreflightError
 from coordinator.interpreter import prepare_to_drive
 from coordinator.journal.base import Record
 from coordinator.journal.liveness import Instance
@@ -38,6 +39,7 @@ from coordinator.notary import Notary, open_notary
 from coordinator.runner import Runner
 from coordinator.saga import SagaState
 from coordinator.signers import (
+    Opened,
     Passphrases,
     check_env_allowed,
 )
@@ -53,11 +55,17 @@ __all__ = [
     "open_journal",
     "passphrases_for",
     "preimage_folder",
+    "recipes_of",
     "statements_of",
     "watched_accounts",
 ]
 
 _T = TypeVar("_T")
+#: What an operator is asked when the journal can not be written.
+_MEND: Final = (
+    "is the disk full or broken? Mend it, then: coordinator resume --all. Each start until then "
+    "sends again what is durable, and nothing else"
+)
 
 
 def passphrases_for(config: Config, *, interactive: bool) -> Passphrases:
@@ -101,12 +109,19 @@ async def admit_environment(
 
 @asynccontextmanager
 async def open_adapters(
-    config: Config, chains: Collection[str], *, passphrases: Passphrases, sign: bool
+    config: Config,
+    chains: Collection[str],
+    *,
+    passphrases: Passphrases,
+    sign: bool,
+    patient: bool = False,
 ) -> AsyncIterator[dict[str, Adapter]]:
     """Open the adapters of ``chains``: nodes reached, chain ids and genesis pinned.
 
     Args:
         sign: open the signers' keys; False is enough to plan and to look.
+        patient: go on without a remote signer that does not answer; for those who take up what has
+            begun already.
 
     Raises:
         ConfigError: a chain's table is wrong, or a chain is unknown or not enabled.
@@ -115,20 +130,22 @@ async def open_adapters(
         PreflightError: a node is unreachable or serves another chain.
     """
     adapters: dict[str, Adapter] = {}
+    keyring = Keyring(config, passphrases, sign=sign)
     try:
         if names_environment(config):
             await admit_environment(config, passphrases, chains)
-        keyring = Keyring(config, passphrases, sign=sign)
         for name in sorted(chains):
             chain, family = _chain(config, name)
             with _telling(config):
                 adapters[name] = family.build(config, chain, keyring)
+        await keyring.confirm(patient=patient)
         for name, adapter in adapters.items():
             await _reached(name, adapter.open())
         yield adapters
     finally:
         for adapter in adapters.values():
             await adapter.close()
+        await keyring.close()
 
 
 async def _reached(name: str, asking: Awaitable[_T]) -> _T:
@@ -189,12 +206,15 @@ def _telling(config: Config) -> Iterator[None]:
 def _evm(_config: Config, chain: ChainConfig, keyring: Keyring) -> Adapter:
     from adapters.evm.adapter import EvmAdapter
     from adapters.evm.settings import EvmSettings
-    from adapters.evm.signing import EvmSigner, LocalEvmSigner
+    from adapters.evm.signing import EvmSigner, LocalEvmSigner, RemoteEvmSigner
 
     settings = EvmSettings.read(chain.table)
     signers: dict[str, EvmSigner] = {}
-    for name, opened, watch in keyring.of_kind("ethereum"):
-        signers[name] = LocalEvmSigner(opened.secret.reveal()) if opened else watch
+    for name, key, watch in keyring.of_kind("ethereum"):
+        if isinstance(key, Opened):
+            signers[name] = LocalEvmSigner(key.secret.reveal())
+        else:
+            signers[name] = watch if key is None else RemoteEvmSigner(key, watch.address)
     return EvmAdapter(chain.name, settings, signers, chain.assets)
 
 
@@ -217,13 +237,16 @@ async def _evm_genesis(chain: ChainConfig) -> str:
 def _bitcoin(config: Config, chain: ChainConfig, keyring: Keyring) -> Adapter:
     from adapters.bitcoin.adapter import BitcoinAdapter
     from adapters.bitcoin.settings import BitcoinSettings
-    from adapters.bitcoin.signing import BitcoinSigner, LocalBitcoinSigner
+    from adapters.bitcoin.signing import BitcoinSigner, LocalBitcoinSigner, RemoteBitcoinSigner
 
     settings = BitcoinSettings.read(chain.table)
     signers: dict[str, BitcoinSigner] = {}
     network = settings.network.name
-    for name, opened, watch in keyring.of_kind("bitcoin", network=network):
-        signers[name] = LocalBitcoinSigner(opened.secret.reveal()) if opened else watch
+    for name, key, watch in keyring.of_kind("bitcoin", network=network):
+        if isinstance(key, Opened):
+            signers[name] = LocalBitcoinSigner(key.secret.reveal())
+        else:
+            signers[name] = watch if key is None else RemoteBitcoinSigner(key, watch.public_key)
     return BitcoinAdapter(chain.name, settings, signers, chain.assets, config.recovery_dir)
 
 
@@ -252,6 +275,18 @@ def _bitcoin_statements() -> Statements:
     return statement
 
 
+def _evm_recipes() -> Recipes:
+    from adapters.evm import recipe
+
+    return recipe
+
+
+def _bitcoin_recipes() -> Recipes:
+    from adapters.bitcoin import recipe
+
+    return recipe
+
+
 @dataclass(frozen=True, slots=True)
 class _Family:
     """What is special to one kind of chain.
@@ -261,18 +296,26 @@ class _Family:
         genesis: hash of block 0 as its nodes show it; needs no key.
         namespace: how CAIP-2 names of its chains begin.
         statements: how its nodes are asked for blocks.
+        recipes: how its effects are taken back without a coordinator.
     """
 
     build: Callable[[Config, ChainConfig, Keyring], Adapter]
     genesis: Callable[[ChainConfig], Awaitable[str]]
     namespace: str
     statements: Callable[[], Statements]
+    recipes: Callable[[], Recipes]
 
 
 _FAMILIES: Final[Mapping[str, _Family]] = {
-    "evm": _Family(_evm, _evm_genesis, "eip155", _evm_statements),
-    "bitcoin": _Family(_bitcoin, _bitcoin_genesis, "bip122", _bitcoin_statements),
+    "evm": _Family(_evm, _evm_genesis, "eip155", _evm_statements, _evm_recipes),
+    "bitcoin": _Family(_bitcoin, _bitcoin_genesis, "bip122", _bitcoin_statements, _bitcoin_recipes),
 }
+
+
+def recipes_of(kind: str) -> Recipes | None:
+    """Return how effects on chains of this kind are taken back; None for an unknown kind."""
+    family = _FAMILIES.get(kind)
+    return None if family is None else family.recipes()
 
 
 def statements_of(chain: str) -> Statements | None:
@@ -336,11 +379,12 @@ async def open_driver(
     Args:
         observer: called with every record of this process after it is durable.
         alarm: called by the watchdog, from its thread, while the loop does not move or the open
-            claim of an ended saga is overdue.
+            claim of an ended saga is overdue; and when the journal has failed.
 
     Raises:
         JournalError: the folder of signs of life can not be written, or the journal is not the
             one whose heads were signed.
+        JournalBroken: the journal failed on the way; what is durable has left once more.
         KeysError: the log's key can not be opened.
     """
     prepare_to_drive()
@@ -368,6 +412,10 @@ async def open_driver(
                 notary.start()
             try:
                 yield driver
+            except (JournalBroken, OSError) as broken:  # the disk of something else may be full
+                sent = await driver.send_durable()
+                alarm(Notice("journal", "broken", f"{broken} Before leaving, {sent}.", _MEND))
+                raise
             finally:
                 with suppress(JournalError):  # a broken journal was told already
                     await driver.leave()

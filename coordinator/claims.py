@@ -5,6 +5,7 @@ that can not win. Losing a race to another process is an ordinary event: the boo
 """
 
 from collections.abc import Collection, Iterable
+from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
@@ -105,6 +106,16 @@ class Claims:
         taken = self._taken.get(resource, ())
         last = min(highest, first + _HOLES_WINDOW)
         return [value for value in range(first, last) if value not in taken]
+
+    def unclaimed_below(self, resource: str, head: int) -> list[int]:
+        """Return the values from the smallest claimed one up to ``head`` that nobody claimed, the
+        oldest first, as many as the window holds.
+        """
+        taken = self._taken.get(resource)
+        if not taken:
+            return []
+        missing = (value for value in range(min(taken), head) if value not in taken)
+        return list(islice(missing, _HOLES_WINDOW))
 
     def reaches_past(self, resource: str, value: int) -> bool:
         """Whether a later value than ``value`` is claimed or held: it waits for it in line."""

@@ -18,7 +18,6 @@ from coordinator.errors import ClaimTaken, Fenced
 from coordinator.heads import Heads
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw, Record
-from coordinator.lines import Lines
 
 if TYPE_CHECKING:
     from coordinator.runner import Runner
@@ -77,7 +76,7 @@ class GapFiller:
         self._runner = runner
         #: holes seen at the last look; one that is still there was not just being prepared.
         self._seen: dict[_Hole, _Pause] = {}
-        self._lines = Lines(runner)
+        self._lines = runner.lines
         self._heads = Heads(runner, self._lines)
         self._fills: dict[_Hole, _Fill] = {}
         self._pauses: dict[_Hole, _Pause] = {}

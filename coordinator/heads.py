@@ -26,7 +26,7 @@ from coordinator.saga.table import ENDS
 if TYPE_CHECKING:
     from coordinator.runner import Runner
 
-__all__ = ["Heads", "is_pursued", "may_be_sent"]
+__all__ = ["Heads", "is_due", "is_pursued", "may_be_sent"]
 
 #: A block should take it within so many slow blocks, and never is a person told sooner.
 _PATIENCE_BLOCKS: Final = 10
@@ -107,13 +107,18 @@ class Heads:
         """Send what is stored under the head's claim, unless the owner's own turn sees to it."""
         state = self._state_of(owner)
         attempt = _newest(state, owner)
-        if attempt is None or is_pursued(state, owner, attempt):
+        pursued = attempt is not None and is_pursued(state, owner, attempt)
+        if attempt is None or (pursued and state.saga in self._runner.live):
             head.sends, head.notice = 0, None
             return
-        if may_be_sent(state, owner, attempt):
+        now_s = self._runner.clock.now_ms() // 1000
+        allowed = (
+            is_due(state, owner, attempt, now_s) if pursued else may_be_sent(state, owner, attempt)
+        )
+        if allowed:
             await self._send(line[0], attempt)
         head.sends += 1
-        head.notice = self._notice(state, owner, attempt, head.notice)
+        head.notice = self._notice(state, owner, attempt, head.notice, allowed=allowed)
 
     def _state_of(self, owner: ClaimRow) -> SagaState:
         live = self._runner.live.get(owner.stream.removeprefix(SAGA_PREFIX))
@@ -134,28 +139,41 @@ class Heads:
         return max(least_ms, min(least_ms << min(doublings, 16), settings.retry_ms_max))
 
     def _notice(
-        self, state: SagaState, owner: ClaimRow, attempt: Attempt, before: Notice | None
+        self,
+        state: SagaState,
+        owner: ClaimRow,
+        attempt: Attempt,
+        before: Notice | None,
+        *,
+        allowed: bool,
     ) -> Notice:
         """Tell of a head that stays; its time runs from when that was first seen."""
         step, account = state.step(owner.step), owner.resource
-        if may_be_sent(state, owner, attempt):
+        if is_pursued(state, owner, attempt):
+            what = "whose saga is not driven here"
+        else:
+            phase = state.effort(owner.step, owner.direction).phase.replace("_", " ")
+            what = f"which is {phase} without it"
+        if allowed:
             way_on = "is sent again and no block takes it"
             question = (
                 f"can it pay, is {owner.chain} moving, and is the fee of {attempt.tx_id} above "
-                "what a block costs now?"
+                f"what a block costs now? To have it replaced: coordinator resume {state.saga}"
             )
+        elif is_pursued(state, owner, attempt):
+            way_on = "is for its own saga to send or to end"
+            question = f"who drives it? coordinator resume {state.saga}"
         else:
             way_on = "may still land and is not sent again"
             question = f"may it land? Else let {account} pay itself nothing under that nonce"
-        phase = state.effort(owner.step, owner.direction).phase.replace("_", " ")
         patience_s = max(_PATIENCE_S_MIN, _PATIENCE_BLOCKS * step.slow_ms // 1000)
         until_s = self._runner.clock.now_ms() // 1000 + patience_s
         return Notice(
             saga=state.saga,
             state=state.state,
             reason=f"nonce {owner.value} of {account} on {owner.chain} is claimed by the "
-            f"{owner.direction} of step {step.id}, which is {phase} without it; later transactions "
-            f"of the account wait behind it; its transaction {attempt.tx_id} {way_on}",
+            f"{owner.direction} of step {step.id}, {what}; later transactions of the account wait "
+            f"behind it; its transaction {attempt.tx_id} {way_on}",
             question=question,
             until_s=until_s if before is None else before.until_s,
         )
@@ -176,6 +194,20 @@ def is_pursued(state: SagaState, owner: ClaimRow, attempt: Attempt) -> bool:
     if state.state in ENDS:  # what loose_ends.py burns
         return owner.direction == "forward" and effort.phase == "not_done" and effort.claim_open
     return effort.phase in ("unknown", "included")
+
+
+def is_due(state: SagaState, owner: ClaimRow, attempt: Attempt, now_s: int) -> bool:
+    """Whether its saga's own turn would send the attempt now; for a saga that is not driven here.
+
+    Nobody may be driving it, and the line would stand. What is durable may be sent at any time
+    (R1), but nothing goes forward after the deadline or against what was asked or decided.
+    """
+    if attempt.purpose != "effect":
+        return may_be_sent(state, owner, attempt)
+    if owner.direction == "forward":
+        wanted = state.state == "running" and state.asked is None and now_s <= state.deadline_s
+        return wanted or state.state == "confirming"
+    return state.state == ("confirming" if owner.direction == "confirm" else "undoing")
 
 
 def may_be_sent(state: SagaState, owner: ClaimRow, attempt: Attempt) -> bool:

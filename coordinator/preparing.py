@@ -3,11 +3,13 @@
 Nothing here is durable and nothing is sent; what comes out is a draft for the turn that asked.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
-from adapters.base import Direction, Prepared, Purpose
+from adapters.base import Attempt, Direction, Prepared, Purpose
 from adapters.errors import Rejected, Transient
 from coordinator.claims import Scope
 from coordinator.intents import intent_data
@@ -61,7 +63,8 @@ class Preparing:
         key = (act.step.id, act.direction)
         try:
             draft = await self._attempt(state, act)
-        except Transient:
+        except Transient as trouble:
+            self._live.said[key] = str(trouble)
             self._back_off(key)
             return Draft()
         except Rejected as refusal:
@@ -70,9 +73,10 @@ class Preparing:
                 data = {"step": act.step.id, "code": refusal.code, "reason": str(refusal)}
                 return Draft([Entry("refused", data)])
             self._back_off(key)
-            return self._refused_again(state, act, refusal)
+            return await self._out_of_the_way(state, act, refusal)
         if self._live.retries:
             self._live.retries.pop(key, None)
+            self._live.said.pop(key, None)
         return draft
 
     async def _attempt(self, state: SagaState, act: Act) -> Draft:
@@ -99,6 +103,8 @@ class Preparing:
         generation = effort.generation + fresh
         former = () if fresh else attempts_of(effort, generation)
         task = live.asking.of(state, live.state, step, direction, generation).task
+        if former and self._is_jammed(chain, former[0]):
+            task = replace(task, jammed=True)
         scope = self._runner.claims[chain].scope(
             state.saga, undo=direction == "undo", coins=task.coins
         )
@@ -126,8 +132,33 @@ class Preparing:
             [(step, direction, prepared)],
         )
 
+    def _is_jammed(self, chain: str, attempt: Attempt) -> bool:
+        """Whether later claims of an account wait in line behind the attempt's."""
+        claims, sequences = self._runner.claims[chain], self._runner.adapters[chain].sequences()
+        return any(
+            resource in sequences and claims.reaches_past(resource, value)
+            for resource, value in attempt.claim
+        )
+
     def _back_off(self, key: tuple[str, str]) -> None:
         self._live.back_off(key, self._runner.settings, self._runner.clock.now_ms())
+
+    async def _out_of_the_way(self, state: SagaState, act: Act, refusal: Rejected) -> Draft:
+        """End a forward attempt that may not get dearer while others wait in line behind it: its
+        burn may cost a tenth more. What else was refused, a person is told.
+        """
+        effort = state.effort(act.step.id, act.direction)
+        ours = act.again and not act.kill and refusal.code == "policy"
+        allowed = INTENTS.get((state.state, act.direction), frozenset())
+        if (
+            ours
+            and "burn" in act.step.kill
+            and "burn" in allowed
+            and self._is_jammed(act.step.chain, effort.attempts[-1])
+        ):
+            with suppress(Rejected, Transient):
+                return await self._build(state, act.step, act.direction, "burn")
+        return self._refused_again(state, act, refusal)
 
     def _refused_again(self, state: SagaState, act: Act, refusal: Rejected) -> Draft:
         """Confirm, undo and kill are never given up: a person is told, and it is tried again."""
@@ -154,8 +185,7 @@ def _endings(state: SagaState, act: Act) -> list[Purpose]:
     ]
     fresh = [purpose for purpose in known if not effort.has(purpose)]
     again = [purpose for purpose in known if effort.has(purpose)]
-    raised = state.cap_raised(act.step.id, act.direction)
-    return [*again, *fresh] if raised else fresh
+    return [*again, *fresh] if act.again else fresh
 
 
 def alarm_s(step: Step, blocks: int, now_ms: int) -> int:

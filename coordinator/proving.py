@@ -57,6 +57,8 @@ class Proving:
         self._runner = runner
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._tasks: dict[tuple[str, Key], asyncio.Task[None]] = {}
+        #: the outcome (tx, block) that each of these asks about.
+        self._asked: dict[tuple[str, Key], tuple[str, str]] = {}
         self._never = asyncio.Event()
 
     def start(self, live: "Live", state: SagaState, command: Prove) -> None:
@@ -66,6 +68,10 @@ class Proving:
         effort = state.effort(*key)
         if effort.phase not in ("done", "not_done") or effort.tx is None or effort.block is None:
             return  # only what is durable is proved
+        outcome = (effort.tx, effort.block)
+        if at in self._tasks and self._asked[at] != outcome:
+            # Its block was replaced: what nobody has any more need not be waited for.
+            self._tasks.pop(at).cancel()
         held = live.due(("prove", *key), self._runner.clock.now_ms())
         if at in self._tasks or key in live.proofs or not held:
             return
@@ -84,9 +90,11 @@ class Proving:
             except BaseException as error:  # noqa: BLE001 - nobody awaits this task
                 self._runner.fail(error)
             finally:
-                del self._tasks[at]
+                if self._tasks.get(at) is asyncio.current_task():
+                    del self._tasks[at], self._asked[at]
             self._runner.wake(state.saga)
 
+        self._asked[at] = outcome
         self._tasks[at] = asyncio.create_task(ask(), name=f"prove {command.step.id}")
 
     async def _ask(self, prove: Prover, task: Task, settled: Settled) -> Got:

@@ -15,15 +15,22 @@ from adapters.base import Adapter, BlockEvent, ChainClock
 from adapters.errors import Transient
 from coordinator.alarm import Notice
 from coordinator.claims import Claims
+from coordinator.ended import REOPENS, EndedSagas
 from coordinator.errors import JournalBroken
 from coordinator.gaps import STREAM_PREFIX, GapFiller
 from coordinator.journal.base import Journal, Record
+from coordinator.journal.derive import OPERATOR_STREAM
+from coordinator.journal.pauses import Pauses, fold_pauses
+from coordinator.last_pass import LastPass
+from coordinator.lines import Lines
 from coordinator.live import Live
 from coordinator.loose_ends import LooseEnds
+from coordinator.node_watch import NodeWatch
 from coordinator.ports import Channel, Clock, Secrets, Settings
 from coordinator.proving import Proving
 from coordinator.saga import Now, SagaState, fold, has_open_claims
 from coordinator.saga.table import ENDS, LIVE
+from coordinator.strangers import Strangers
 from coordinator.tasks import Asking
 from coordinator.turn import Turn
 
@@ -66,11 +73,17 @@ class Runner:
         self._position = journal.last_position()
         self.claims = {chain: Claims(journal, chain) for chain in adapters}
         self.loose = LooseEnds(self)
+        self.lines = Lines(self)
         self._gaps = GapFiller(self)
+        self._nodes = NodeWatch(adapters, lambda: clock.now_ms() // 1000)
+        self._strangers = Strangers(self)
+        self.ended = EndedSagas(self)
         self.proving = Proving(self)
+        self.last_pass = LastPass(self)
         self.live: dict[str, Live] = {}
         self._begun: dict[str, SagaState] = {}
         self._chains: dict[str, ChainClock] = {}
+        self._pauses = fold_pauses(journal.read(OPERATOR_STREAM))
         self._by_key: dict[str, set[str]] = defaultdict(set)
         self._heights: dict[str, list[tuple[int, str]]] = defaultdict(list)
         self._times: list[tuple[int, str]] = []
@@ -85,7 +98,8 @@ class Runner:
         """Drive every saga that ``sagas`` names until the iterator and all of them have ended.
 
         Raises:
-            JournalBroken: the journal failed; nothing new was sent after that.
+            JournalBroken: the journal failed; nothing new was sent after that, and what is durable
+                once more.
             WrongChain: a node turned out to serve another chain.
         """
         self._background = [
@@ -106,6 +120,14 @@ class Runner:
             feeder.result()
         finally:
             await self._stop()
+            if isinstance(self._failure, (JournalBroken, OSError)):
+                await self.send_durable()
+
+    async def send_durable(self) -> None:
+        """After the journal has failed: let what is durable leave once more."""
+        for chain, adapter in self.adapters.items():
+            self._see_clock(chain, adapter.clock())
+        await self.last_pass.take(self._begun)
 
     def _busy(self) -> bool:
         """Whether a saga here has not ended, or has left a claim that is being burnt."""
@@ -148,16 +170,27 @@ class Runner:
         if saga not in self.live:
             state = begun or self._folded(saga)
             self._enter_claims(state)
+            self._strangers.drives(state)
             # Finality may have broken while nobody looked.
-            self.live[saga] = Live(
-                state, Asking(saga, self.secrets, self.clock), recheck=state.state in LIVE
-            )
+            again = state.state in LIVE or state.state in REOPENS
+            self.live[saga] = Live(state, Asking(saga, self.secrets, self.clock), recheck=again)
+            self.ended.forget(saga)
         self.wake(saga)
 
     def refold(self, saga: str) -> None:
         """Another process appended: this process's fold starts again from the journal."""
         self.live[saga].state = self._folded(saga)
         self._enter_claims(self.live[saga].state)
+        self._read_operator()
+
+    def _read_operator(self) -> None:
+        """What holds sagas back may have changed: each looks again at what it may begin."""
+        pauses, halts = self._pauses, self._strangers.halts
+        self._pauses = fold_pauses(self.journal.read(OPERATOR_STREAM))
+        self._strangers.read()
+        if (self._pauses.standing, self._strangers.halts) != (pauses.standing, halts):
+            for saga in self.live:
+                self.wake(saga)
 
     def _folded(self, saga: str) -> SagaState:
         return fold(self.journal.read(f"saga:{saga}"))
@@ -172,6 +205,8 @@ class Runner:
     def release(self, saga: str) -> None:
         """The saga has ended, or another process drives it: forget it."""
         live = self.live.pop(saga, None)
+        if live is not None:
+            self.ended.see(live)
         self.loose.forget(saga)
         self.proving.forget(saga)
         if live is not None:
@@ -206,6 +241,9 @@ class Runner:
                 live.dirty = False
                 await Turn(self, saga, live).take()
                 if live.state.state in ENDS and not live.dirty:
+                    self._idle.set()
+                    if live.recheck:
+                        return  # a chain was away: its look is due again
                     if not has_open_claims(live.state):
                         self.release(saga)
                         return
@@ -255,7 +293,13 @@ class Runner:
 
     def notices(self) -> Sequence[Notice]:
         """Return what is waited for beside live sagas; for whoever watches, from any thread."""
-        return (*self.loose.notices, *self._gaps.notices)
+        beside = (*self.loose.notices, *self._gaps.notices, *self._strangers.notices)
+        return (*beside, *self._nodes.notices())
+
+    @property
+    def pauses(self) -> Pauses:
+        """What operators hold back, as last read; for whoever shows it, from any thread."""
+        return self._pauses
 
     async def _watch_times(self) -> None:
         while True:
@@ -282,10 +326,13 @@ class Runner:
                     self._position = at
                     if stream.startswith(STREAM_PREFIX):
                         self._gaps.read(stream)
+                    elif stream == OPERATOR_STREAM:
+                        self._read_operator()
                     else:
                         behind[stream.removeprefix("saga:")] = seq
                 self._catch_up(behind)
                 await self._gaps.look()
+                await self._strangers.look()
                 due_ms = self.clock.now_ms() + self.settings.journal_poll_ms
                 await self.clock.sleep_until(due_ms, never)
         except asyncio.CancelledError:
@@ -318,11 +365,12 @@ class Runner:
 
     def now(self) -> Now:
         """Host time and every chain's own."""
-        return Now(self.clock.now_ms(), self._chains)
+        return Now(self.clock.now_ms(), self._chains, self._pauses, self._strangers.halts)
 
     async def _follow(self, chain: str) -> None:
         adapter = self.adapters[chain]
-        self._chains = {**self._chains, chain: adapter.clock()}
+        self._see_clock(chain, adapter.clock())
+        self._strangers.opened(chain)
         try:
             while True:
                 try:
@@ -338,16 +386,27 @@ class Runner:
     async def _pause(self, milliseconds: int) -> None:
         await self.clock.sleep_until(self.clock.now_ms() + milliseconds, asyncio.Event())
 
+    def _see_clock(self, chain: str, clock: ChainClock) -> None:
+        """Nothing is decided by what too few nodes say of the time; host time goes on meanwhile."""
+        if clock.agreed:
+            self._chains = {**self._chains, chain: clock}
+
     def _saw(self, chain: str, event: BlockEvent) -> None:
-        self._chains = {**self._chains, chain: event.clock}
+        self._see_clock(chain, event.clock)
+        if event.signed:
+            self._strangers.saw(chain, event.signed)
         if event.reorganised:
             self._gaps.reorganised(chain)
         for key in event.touched:
+            if event.reorganised:
+                for saga in self.ended.touched(key):
+                    self.take(saga)
             for saga in tuple(self._by_key.get(key, ())):
                 live = self.live.get(saga)
                 if live is not None:
                     live.recheck = live.recheck or event.reorganised
                 self.wake(saga)
+        self.ended.reached(chain, event.clock.height)
         heights = self._heights[chain]
         while heights and heights[0][0] <= event.clock.height:
             height, saga = heapq.heappop(heights)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.base import Direction
 from adapters.errors import Transient
+from coordinator.ended import REOPENS
 from coordinator.errors import ClaimTaken, Fenced
 from coordinator.journal.base import Entry, Record
 from coordinator.preparing import Draft, Preparing, alarm_s
@@ -114,6 +115,8 @@ class Turn:
                 continue
             if entries[0].kind in ("orphaned", "withdrawn"):
                 live.sent_ms.pop(key, None)  # its bytes are due at once
+            if self._state.state in ENDS:
+                entries = _opening_again(self._state, entries)
             self._add(entries, at_ms)
 
     async def _observe(self, step: Step, direction: str) -> tuple[tuple[Entry, ...], int]:
@@ -330,7 +333,7 @@ class Turn:
 
     async def _alarm(self, decision: Decision) -> None:
         now = self._runner.now()
-        entry = overdue(self._state, decision, now)
+        entry = overdue(self._state, decision, now, self._live.said)
         if entry is not None and self._state.state not in ENDS:
             self._add([entry], now.host_ms)
             await self._flush()
@@ -341,9 +344,9 @@ class Turn:
         """Leave behind everything that will call for the next turn."""
         runner, live = self._runner, self._live
         state = self._state = live.state
-        if state.state in ENDS and not has_open_claims(state):
-            return
         self._sending.watch(state)
+        if state.state in ENDS and not has_open_claims(state) and not live.recheck:
+            return
         now = runner.now()
         dues = self._repeats(now)
         stuck_s = state.stuck["until_s"] if state.stuck else 0
@@ -394,3 +397,14 @@ class Turn:
 
     def _back_off(self, key: tuple[str, str]) -> None:
         self._live.back_off(key, self._runner.settings, self._runner.clock.now_ms())
+
+
+def _opening_again(state: SagaState, entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Return the records of an ended saga whose finality broke, ``reopened`` before them; what a
+    person ended stays so.
+    """
+    if entries[0].kind != "withdrawn" or state.state not in REOPENS:
+        return tuple(entries)
+    about = entries[0].data
+    why = f"the {about['dir']} of step {about['step']} is {about['was']} no more: {about['why']}"
+    return (Entry("reopened", {"why": why}), *entries)

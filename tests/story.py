@@ -55,15 +55,22 @@ def plan_step(name: str, **changes: Any) -> dict[str, Any]:
 def resolved_plan(*steps: Mapping[str, Any]) -> dict[str, Any]:
     """Return a resolved plan of ``steps``; two confirmations on every chain are final.
 
-    A step's ``proof`` is what its chain asks of evidence.
+    A step's ``proof`` is what its chain asks of evidence, its ``bump`` after how many blocks that
+    chain's attempts are replaced.
     """
     terms = {"kind": "sim", "finality_blocks": 2, "block_time_ms": {"fast": 1000, "slow": 4000}}
-    proofs = {step["chain"]: step.get("proof", "none") for step in steps}
+    own = {
+        step["chain"]: {
+            "proof": step.get("proof", "none"),
+            "fee": {"bump_blocks": step.get("bump", 0)},
+        }
+        for step in steps
+    }
     return {
         "v": 1,
         "name": "story",
         "deadline_s": 600,
-        "chains": {chain: terms | {"proof": proof} for chain, proof in proofs.items()},
+        "chains": {chain: terms | more for chain, more in own.items()},
         "assets": {"GAS": 0},
         "steps": [dict(step) for step in steps],
         "confirm_order": [step["id"] for step in steps],

@@ -1,6 +1,7 @@
 """Bitcoin behind the adapter protocol: everything here only connects the parts."""
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ class BitcoinAdapter:
             FeeDesk(self._nodes, settings.fee),
             self._follower,
             settings.network.name,
+            settings.genesis,
             recovery_dir,
         )
         self._prover = Prover(self._nodes, self.terms())
@@ -131,10 +133,12 @@ class BitcoinAdapter:
             "fee": {
                 "max_sat_vb": settings.fee.max_sat_vb,
                 "incremental_sat_vb": settings.fee.incremental_sat_vb,
+                "bump_blocks": settings.fee.bump_blocks,
             },
             "nodes": len(settings.rpc),
             "native": self._asset.name,
             "proof": settings.proof,
+            **({"tiers": [tier.json() for tier in settings.tiers]} if settings.tiers else {}),
         }
 
     # ------------------------------------------------------------ plans
@@ -226,7 +230,7 @@ class BitcoinAdapter:
             Rejected: the node says no, or coins are missing.
         """
         reason = await self._nodes.refusal(await self._preparer.trial(task))
-        if reason is not None and "script-verify" not in reason:
+        if reason is not None:
             raise Rejected(f"the node would refuse it: {reason}; nothing was sent")
 
     async def prepare(
@@ -273,15 +277,19 @@ class BitcoinAdapter:
         self._require_covered(attempts)
         outpoints = outpoints_of(task, attempts)
         spenders = {outpoint: await self._follower.spender(outpoint) for outpoint in outpoints}
-        view, depth = self._follower.view, self._settings.confirmations
+        follower, depth = self._follower, self._settings.confirmations
         sight = Sight(
-            height=self.clock().height,
+            height=follower.sure_height,
             spenders=spenders,
-            final=lambda height: view.confirmations(height) >= depth,
+            final=lambda height: follower.confirmations(height) >= depth,
             own=self._own,
         )
         # An undo may have cost what a person's verdict allowed it to.
-        return await self._agreed(judge(_capped(task), attempts, sight))
+        seen = judge(_capped(task), attempts, sight)
+        agreed = await self._agreed(seen)
+        if agreed is not seen:
+            self._follower.doubt(outpoints)
+        return agreed
 
     async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
         """Return an SPV proof of a final outcome, bound to the step and checked.
@@ -313,9 +321,13 @@ class BitcoinAdapter:
     # ------------------------------------------------------------ parts
 
     async def health(self) -> list[tuple[bool, str, str]]:
-        """Return for each own address whether its coin pool lets sagas run side by side."""
+        """Return how each node stands, and for each own address whether its coin pool lets sagas
+        run side by side.
+        """
+        with suppress(Transient):  # each node's standing has it
+            await self._nodes.newest(all_of_them=True)
         wanted = self._settings.coins.min_confirmed
-        found = []
+        found = self._nodes.roster.findings()
         for address in sorted(set(self._own.values())):
             coins = len(self._follower.pool.coins(address, self._settings.confirmations))
             text = f"{address} has {coins} final coins"
@@ -324,6 +336,18 @@ class BitcoinAdapter:
             # Few coins are slow and not wrong: an address may only ever receive.
             found.append((True, text, ""))
         return found
+
+    def troubles(self) -> str:
+        """Return the standing of every node that is not well, empty where all are."""
+        return self._nodes.roster.troubles()
+
+    def node_troubles(self) -> Mapping[str, str]:
+        """Return the nodes that are not well, each with one word for it."""
+        return self._nodes.roster.words()
+
+    def is_agreed(self) -> bool:
+        """Tell whether a majority of the nodes is well."""
+        return self._nodes.roster.is_agreed()
 
     def _require_covered(self, attempts: Sequence[Attempt]) -> None:
         low = self._follower.view.low

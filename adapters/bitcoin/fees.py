@@ -46,7 +46,7 @@ class FeeTerms:
 class Replaced:
     """The dearest of the attempts that a new one has to beat.
 
-    ``cap_sat`` is what the first of them was allowed to cost.
+    ``cap_sat`` is the most that any of them which makes the effect was allowed to cost.
     """
 
     fee_sat: int
@@ -83,7 +83,12 @@ def replaced(former: Sequence[Attempt]) -> Replaced | None:
     return Replaced(
         fee_sat=max(int(attempt.fee["fee_sat"]) for attempt in former),
         rate_sat_kvb=max(int(attempt.fee["rate_sat_kvb"]) for attempt in former),
-        cap_sat=int(former[0].fee["cap_sat"]),
+        # An operator may have raised it since the first: the burn must beat the dearest still.
+        cap_sat=max(
+            int(attempt.fee["cap_sat"])
+            for attempt in former
+            if attempt.purpose == "effect" or attempt is former[0]
+        ),
     )
 
 

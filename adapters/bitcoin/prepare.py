@@ -22,6 +22,8 @@ from adapters.bitcoin.effects import (
 )
 from adapters.bitcoin.fees import FeeDesk, FeeTerms, Replaced, fee_at, payment_vsize, replaced
 from adapters.bitcoin.follower import Follower
+from adapters.bitcoin.policy import require_planned
+from adapters.bitcoin.recipe import refund_facts
 from adapters.bitcoin.recovery import write_recipe
 from adapters.bitcoin.script import refund_witness
 from adapters.bitcoin.transactions import Draft, Spend, TxOutput, parse_tx
@@ -45,7 +47,7 @@ class Preparer:
     """Prepares attempts of one chain.
 
     Attributes:
-        network: its name, for refund recipes.
+        network: its name, for refund recipes; with `genesis`, hash of block 0, what plans name.
         recovery_dir: where refund recipes of holds go before they can be sent.
     """
 
@@ -53,6 +55,7 @@ class Preparer:
     fees: FeeDesk
     follower: Follower
     network: str
+    genesis: str
     recovery_dir: Path
 
     async def prepare(
@@ -71,7 +74,7 @@ class Preparer:
             plan = await self._again(task, former)
         else:
             plan = await self._first(task, book)
-        return await self._signed(task, purpose, plan)
+        return await self._signed(task, purpose, plan, replaced(former))
 
     async def trial(self, task: Task) -> bytes:
         """Return the forward effect as `prepare` would build it now, with dummy signatures.
@@ -313,9 +316,17 @@ class Preparer:
 
     # ------------------------------------------------------------ signatures
 
-    async def _signed(self, task: Task, purpose: Purpose, plan: _Plan) -> Prepared:
+    async def _signed(
+        self, task: Task, purpose: Purpose, plan: _Plan, beaten: Replaced | None
+    ) -> Prepared:
         draft = plan.draft
         assert 0 < draft.fee_sat <= plan.cap_sat, "a fee beyond its cap must not be signed"
+        # No signer, a keystore's key included, is asked for anything that the plan does not say.
+        require_planned(
+            task, purpose, draft.unsigned(), draft.spends,
+            network=self.network, genesis=self.genesis,
+            recorded_cap_sat=beaten.cap_sat if beaten is not None else 0,
+        )  # fmt: skip
         raw = await draft.sign(self.wallet.signers)
         tx = parse_tx(raw)
         facts = dict(plan.facts)
@@ -345,12 +356,8 @@ class Preparer:
             "locktime": hold.locktime,
             "hashlock": hold.hashlock.hex(),
         }
-        recipe = facts | {
-            "outpoint": f"{tx_id}:0",
-            "amount_sat": task.action["amount"],
-            "payer": task.action["from"],
-            "network": self.network,
-        }
+        recipe = facts | refund_facts(task, f"{tx_id}:0", task.action["amount"], self.network)
+        recipe["payer"] = task.action["from"]
         try:
             write_recipe(self.recovery_dir, task.saga, task.step, tx_id, recipe)
         except OSError as error:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from adapters.base import PROOF
 from adapters.bitcoin.networks import NETWORKS, Network
 from adapters.tables import Table
+from adapters.tiers import Tier, read_tiers
 
 __all__ = ["BitcoinSettings", "CoinSettings", "CookieFile", "FeeSettings"]
 
@@ -27,6 +28,7 @@ class FeeSettings:
         fallback_sat_vb: rate when the node has no estimate.
         incremental_sat_vb: what a replacement must add per vbyte (BIP-125, rule 4), at least.
         target_blocks: within how many blocks an effect should be mined.
+        bump_blocks: an attempt that so many blocks passed by is replaced by one that pays more.
     """
 
     max_sat_vb: int
@@ -34,6 +36,7 @@ class FeeSettings:
     fallback_sat_vb: int
     incremental_sat_vb: int
     target_blocks: int
+    bump_blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,7 @@ class BitcoinSettings:
         genesis: hash of block 0; differs from the network's own for custom networks only.
         confirmations: a block is final when this many blocks, itself included, end with it at
             the bottom.
+        tiers: more confirmations for more value.
         block_fast_ms, block_slow_ms: time between blocks, at best and at worst.
         signer: name of the signer that acts where a plan names none.
         proof: whether evidence of effects is ``required`` before the decision, ``wanted`` or
@@ -81,6 +85,7 @@ class BitcoinSettings:
     network: Network
     genesis: str
     confirmations: int
+    tiers: tuple[Tier, ...]
     block_fast_ms: int
     block_slow_ms: int
     poll_ms: int
@@ -109,12 +114,15 @@ class BitcoinSettings:
         rpc = _nodes(table)
         _gate(table, network, len(rpc))
         fast_ms, slow_ms = _block_time(table.table("block_time_ms"))
+        finality = table.table("finality")
+        confirmations = _confirmations(finality)
         settings = cls(
             rpc=rpc,
             auth=_auth(table, rpc),
             network=network,
             genesis=table.text("genesis", network.genesis, pattern=_HASH),
-            confirmations=_confirmations(table.table("finality")),
+            confirmations=confirmations,
+            tiers=read_tiers(finality, confirmations),
             block_fast_ms=fast_ms,
             block_slow_ms=slow_ms,
             poll_ms=table.integer("poll_ms", min(max(fast_ms // 10, 50), 5000), minimum=5),
@@ -211,12 +219,14 @@ def _fee(table: Table) -> FeeSettings:
     )
     if not min_sat_vb <= fallback_sat_vb <= max_sat_vb:
         raise table.error("fallback_sat_vb", "must lie between 'min_sat_vb' and 'max_sat_vb'")
+    target_blocks = table.integer("target_blocks", 2, minimum=1, maximum=144)
     return FeeSettings(
         max_sat_vb=max_sat_vb,
         min_sat_vb=min_sat_vb,
         fallback_sat_vb=fallback_sat_vb,
         incremental_sat_vb=table.integer("incremental_sat_vb", 1, minimum=1, maximum=1000),
-        target_blocks=table.integer("target_blocks", 2, minimum=1, maximum=144),
+        target_blocks=target_blocks,
+        bump_blocks=table.integer("bump_blocks", max(3, target_blocks), minimum=1, maximum=1000),
     )
 
 

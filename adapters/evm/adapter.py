@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from adapters.base import (
     ChainClock,
     ClaimBook,
     Consumed,
+    Found,
     Observation,
     Prepared,
     Proof,
@@ -29,12 +31,14 @@ from adapters.evm import outcome, preflight
 from adapters.evm.abi import decode, encode, hash_of
 from adapters.evm.actions import OPERATIONS, call_of, effect_of, trial_task
 from adapters.evm.attempts import AttemptBuilder
-from adapters.evm.blocks import nonce_key, operation_key
+from adapters.evm.blocks import Header, nonce_key, operation_key
+from adapters.evm.commitment import rule_of
 from adapters.evm.fees import Price, caps_of
 from adapters.evm.follower import Follower
 from adapters.evm.nodes import Nodes
+from adapters.evm.policy import require_expressible
 from adapters.evm.proving import Prover
-from adapters.evm.quorum import Quorum
+from adapters.evm.quorum import Quorum, Vote
 from adapters.evm.reader import BlockReader
 from adapters.evm.resolve import Resolver
 from adapters.evm.settings import EvmSettings
@@ -43,12 +47,16 @@ from adapters.evm.survey import EvmSurveyor
 from adapters.evm.values import AbiError
 from adapters.retry import reading
 from adapters.rpc import RpcError
+from adapters.standing import Pace
 from adapters.tables import TableError
 
 __all__ = ["EvmAdapter"]
 
 _DETAILS_MAX: Final = 10_000
 _FILL_GAS: Final = 21_000
+#: What no block shows is asked of every node at most so often, and for so many attempts.
+_HIDDEN_S: Final = 5.0
+_HIDDEN_MAX: Final = 16
 
 
 class EvmAdapter:
@@ -84,10 +92,12 @@ class EvmAdapter:
             chain_id=settings.chain_id,
             genesis=settings.genesis,
             clock=time.monotonic,
+            pace=Pace.of(settings.block_fast_ms, settings.block_slow_ms),
         )
         accounts = {signer.address: signer for signer in signers.values()}
         own = [item.address for item in settings.contracts.values() if item.artifact]
-        reader = BlockReader(self._nodes, settings.finality.tag, accounts, own)
+        rule = rule_of(settings)
+        reader = BlockReader(self._nodes, settings.finality.tag, accounts, own, rule)
         self._accounts = tuple(accounts)
         self._follower = Follower(reader, settings, time.monotonic)
         self._quorum = Quorum(self._nodes, settings.finality)
@@ -97,6 +107,8 @@ class EvmAdapter:
         self._resolver = Resolver(chain, settings, self._nodes, addresses, assets, self._native)
         #: why a transaction of ours reverted, once found out.
         self._details: OrderedDict[str, str] = OrderedDict()
+        #: monotonic time from which hidden transactions may be looked for again.
+        self._hidden_at_s = 0.0
 
     @property
     def chain(self) -> str:
@@ -128,21 +140,28 @@ class EvmAdapter:
                 "max_fee_wei": str(settings.fee.max_fee_wei),
                 "max_tip_wei": str(settings.fee.max_tip_wei),
                 "tip_wei": str(settings.fee.tip_wei),
+                "jam_fee_wei": str(settings.fee.jam_fee_wei),
+                "bump_blocks": settings.fee.bump_blocks,
             },
             "nodes": len(settings.rpc),
             "native": self._native.name,
             "proof": settings.proof,
+            **({"tiers": [tier.json() for tier in finality.tiers]} if finality.tiers else {}),
         }
 
     # ------------------------------------------------------------------------------- plan time
 
     async def resolve(self, spec: StepSpec) -> Resolved:
         """Turn a plan's step into what runs."""
-        return await self._resolver.resolve(spec)
+        resolved = await self._resolver.resolve(spec)
+        if spec.action == "call":
+            require_expressible(trial_task(resolved.action))
+        return resolved
 
     async def simulate(self, resolved: Resolved) -> str | None:
         """Try the effect on today's state; every action here can be tried."""
-        await self._check(trial_task(resolved.action), unused=False)
+        task = trial_task(resolved.action)
+        await self._nodes.roster.unless_refused(lambda: self._check(task, unused=False), again=True)
         return None
 
     # --------------------------------------------------------------------------- blocks and keys
@@ -186,7 +205,7 @@ class EvmAdapter:
 
     async def preflight(self, task: Task) -> None:
         """Refuse what would fail on the newest state."""
-        await self._check(task, unused=True)
+        await self._nodes.roster.unless_refused(lambda: self._check(task, unused=True), again=True)
 
     async def prepare(
         self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
@@ -200,21 +219,26 @@ class EvmAdapter:
         rivals = [item for item in present if item.purpose != "tombstone"]
         if purpose == "burn":
             return await self._builder.burn(task, rivals, since)
-        return await self._builder.effect(task, book, rivals, since)
+        # A refusal can end a forward step: what one node says of funds or fees is not enough.
+        return await self._nodes.roster.unless_refused(
+            lambda: self._builder.effect(task, book, rivals, since)
+        )
 
     def sequences(self) -> Collection[str]:
         """Return our accounts: a chain takes their nonces in order only."""
         return self._accounts
 
     async def unused(self, resource: str) -> int:
-        """Return the account's next nonce by the newest block."""
-        return int(await self._read("eth_getTransactionCount", (resource, "latest")), 16)
+        """Return the account's next nonce, as far as a majority of the nodes has seen."""
+        return await self._nodes.unused_nonce(resource)
 
     async def fill(self, resource: str, value: int, former: Sequence[Attempt] = ()) -> Prepared:
-        """Build a payment of nothing to oneself under one nonce; like any burn, up to the caps."""
+        """Build a payment of nothing to oneself under one nonce; others wait behind it, and the
+        account pays, so what bounds it is the cap for that.
+        """
         fee = self._settings.fee
         gas = self._settings.gas.get("burn", _FILL_GAS)
-        caps = Price(fee.max_fee_wei, fee.max_tip_wei)
+        caps = Price(fee.jam_fee_wei, fee.jam_tip_wei)
         since = self._follower.head.height
         return await self._builder.fill(resource, value, gas, fee.tip_wei, caps, former, since)
 
@@ -234,12 +258,15 @@ class EvmAdapter:
         seen = outcome.observe(
             self._follower.index, task, attempts, effect_of(task), self._follower.final_height
         )
-        if seen.found is not None and seen.found.final:
-            found = seen.found
-            if not await self._quorum.agrees(found.tx_id, found.block_hash, found.height):
-                return replace(seen, found=replace(found, final=False))
+        seen = replace(seen, height=self._follower.sure_height)
+        found = seen.found
+        if found is None and seen.consumed is None:
+            await self._look_for_hidden(attempts)
+        if found is not None and found.final and not await self._agreed(task, attempts, found):
+            return replace(seen, found=replace(found, final=False))
         if seen.consumed is not None:
-            return replace(seen, consumed=await self._explained(seen.consumed))
+            final = seen.consumed.final and await self._agreed(task, attempts, seen.consumed)
+            return replace(seen, consumed=await self._explained(seen.consumed, final=final))
         return seen
 
     async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
@@ -262,8 +289,12 @@ class EvmAdapter:
             raise Rejected(f"{facts.contract} does not answer like an ERC-20 token") from None
 
     async def health(self) -> list[tuple[bool, str, str]]:
-        """Return for each configured contract whether its code is the pinned one, and a hint."""
-        found = []
+        """Return how each node stands, and for each configured contract whether its code is the
+        pinned one, with a hint.
+        """
+        with suppress(Transient):  # each node's standing has it
+            await self._nodes.newest(self._settings.finality.tag, all_of_them=True)
+        found = self._nodes.roster.findings()
         for name, contract in sorted(self._settings.contracts.items()):
             code = await self._read("eth_getCode", (contract.address, "latest"))
             digest = f"0x{hash_of(bytes.fromhex(str(code).removeprefix('0x'))).hex()}"
@@ -273,6 +304,18 @@ class EvmAdapter:
             )
             found.append((well, text, "" if well else "look at the address and at code_hash"))
         return found
+
+    def troubles(self) -> str:
+        """Return the standing of every node that is not well, empty where all are."""
+        return self._nodes.roster.troubles()
+
+    def node_troubles(self) -> Mapping[str, str]:
+        """Return the nodes that are not well, each with one word for it."""
+        return self._nodes.roster.words()
+
+    def is_agreed(self) -> bool:
+        """Tell whether a majority of the nodes is well."""
+        return self._nodes.roster.is_agreed()
 
     def surveyor(self) -> EvmSurveyor:
         """Return a surveyor of this chain for a recovery; see `adapters.survey`."""
@@ -312,11 +355,40 @@ class EvmAdapter:
             heights.append(int(task.forward["height"]))
         return min(heights, default=self._follower.index.low)
 
-    async def _explained(self, consumed: Consumed) -> Consumed:
-        """Add the reason of a revert, and let the other nodes agree that it is final."""
-        final = consumed.final and await self._quorum.agrees(
-            consumed.tx_id, consumed.block_hash, consumed.height
-        )
+    async def _look_for_hidden(self, attempts: Sequence[Attempt]) -> None:
+        """See whether the node that blocks were read from left out what a majority shows."""
+        now_s = time.monotonic()
+        if len(self._nodes) == 1 or not attempts or now_s < self._hidden_at_s:
+            return
+        self._hidden_at_s = now_s + min(_HIDDEN_S, self._settings.block_slow_ms / 1000)
+        names = [attempt.tx_id for attempt in attempts[-_HIDDEN_MAX:]]
+        # Blocks that are read while the nodes are asked were not looked at before.
+        final = self._follower.final_height
+
+        def known(height: int) -> Header | None:
+            return self._follower.covered_header(height) if height <= final else None
+
+        height = await self._quorum.hidden(names, known)
+        if height is not None:
+            self._follower.reread(height, height)
+
+    async def _agreed(
+        self, task: Task, attempts: Sequence[Attempt], result: Found | Consumed
+    ) -> bool:
+        """Tell whether a majority of the nodes shows what the outcome rests on."""
+        claimed = outcome.claimed(self._follower.index, effect_of(task), result)
+        verdict = await self._quorum.vote(claimed)
+        if verdict is Vote.CONTRADICTED:
+            high = claimed.header.height
+            # An effect that was hidden may be in any block since the first attempt.
+            low = high if claimed.absent is None else self._since(task, attempts)
+            self._follower.reread(low, high)
+        elif verdict is Vote.OPEN:
+            self._follower.doubt(self.keys(task, attempts))
+        return verdict is Vote.CONFIRMED
+
+    async def _explained(self, consumed: Consumed, *, final: bool) -> Consumed:
+        """Add the reason of a revert."""
         facts = dict(consumed.facts)
         if consumed.reason == "reverted" and "detail" not in facts:
             facts["detail"] = await self._revert_detail(consumed)

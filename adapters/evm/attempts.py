@@ -1,7 +1,8 @@
 """Builds and signs attempts: nonce, price, funds. Nothing is sent here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Task
@@ -11,6 +12,7 @@ from adapters.evm.actions import Call, brought_in, call_of, payer_of, tombstone_
 from adapters.evm.blocks import read_header
 from adapters.evm.fees import Price, beat, caps_of, opening
 from adapters.evm.nodes import Nodes
+from adapters.evm.policy import require_burn, require_effect, require_tombstone
 from adapters.evm.settings import EvmSettings
 from adapters.evm.signing import Eip1559, EvmSigner
 from adapters.evm.values import AbiError, checksum
@@ -61,6 +63,8 @@ class AttemptBuilder:
         facts: dict[str, Any] = {"gen": task.generation, **brought_in(task)}
         if reads:
             facts["former_allowance"] = _allowance(rest[0])
+        if former:
+            _require_head(payer, former[0])
         price = self._price(task, "effect", base_fee_wei, former)
         if task.direction == "forward" and price.max_fee_wei < base_fee_wei:
             raise Rejected(
@@ -69,7 +73,8 @@ class AttemptBuilder:
             )
         self._check_funds(payer, call, price)
         nonce = self._nonce(task, payer, book, former)
-        return await self._signed(call, nonce, price, since, facts)
+        require = partial(require_effect, task)
+        return await self._signed(call, nonce, price, since, facts, require)
 
     async def burn(self, task: Task, former: Sequence[Attempt], since: int) -> Prepared:
         """Build a payment of nothing to oneself under the claim of ``former`` attempts."""
@@ -78,9 +83,12 @@ class AttemptBuilder:
         account, nonce = former[0].claim[0]
         call = Call(account, account, 0, b"", int(task.action["gas"]["burn"]))
         payer, base_fee_wei, _ = await self._payer(account, [])
+        if any(item.purpose == "burn" for item in former):
+            _require_head(payer, former[0])
         price = self._price(task, "burn", base_fee_wei, former)
         self._check_funds(payer, call, price)
-        return await self._signed(call, nonce, price, since, {"gen": task.generation})
+        facts = {"gen": task.generation}
+        return await self._signed(call, nonce, price, since, facts, partial(require_burn, task))
 
     async def fill(
         self,
@@ -101,7 +109,7 @@ class AttemptBuilder:
         if former:
             price = beat([Price.of(item.fee) for item in former], price, caps)
         self._check_funds(payer, call, price)
-        return await self._signed(call, nonce, price, since, {})
+        return await self._signed(call, nonce, price, since, {}, partial(require_burn, None))
 
     async def tombstone(
         self, task: Task, book: ClaimBook, former: Sequence[Attempt], since: int
@@ -115,7 +123,8 @@ class AttemptBuilder:
             if payer.balance_wei < call.gas * price.max_fee_wei:
                 continue
             nonce = mine[0].claim[0][1] if mine else book.take_next(payer.account, payer.nonce)
-            return await self._signed(call, nonce, price, since, {"gen": task.generation})
+            require = partial(require_tombstone, task)
+            return await self._signed(call, nonce, price, since, {"gen": task.generation}, require)
         if not candidates:
             raise Rejected(f"no signer of ours is in group {task.action['group']}")
         payer = candidates[0]
@@ -138,9 +147,10 @@ class AttemptBuilder:
         block, *answers = (_value(answer) for answer in await self._nodes.batch(calls))
         found = []
         for at, account in enumerate(accounts):
-            nonce, balance, group = answers[3 * at : 3 * at + 3]
+            told, balance, group = answers[3 * at : 3 * at + 3]
             if _address(group) == task.action["group"]:
-                found.append(_Payer(account, int(nonce, 16), int(balance, 16)))
+                nonce = await self._unused_nonce(account, told)
+                found.append(_Payer(account, nonce, int(balance, 16)))
         broke = payer_of(task)
         found.sort(key=lambda payer: (payer.account == broke, -payer.balance_wei))
         return found, read_header(block).base_fee_wei
@@ -157,8 +167,17 @@ class AttemptBuilder:
         ]  # fmt: skip
         answers = [_value(answer) for answer in await self._nodes.batch(calls)]
         delegated = str(answers[3]).startswith(_DELEGATION)
-        payer = _Payer(account, int(answers[1], 16), int(answers[2], 16), delegated)
+        nonce = await self._unused_nonce(account, answers[1])
+        payer = _Payer(account, nonce, int(answers[2], 16), delegated)
         return payer, read_header(answers[0]).base_fee_wei, answers[4:]
+
+    async def _unused_nonce(self, account: str, told: Any) -> int:
+        """Return what one node told, where there is only one: beyond it no node's word opens a
+        hole that self-spends would have to fill.
+        """
+        if len(self._nodes) == 1:
+            return int(told, 16)
+        return await self._nodes.free_nonce(account)
 
     def _price(
         self, task: Task, purpose: Purpose, base_fee_wei: int, former: Sequence[Attempt]
@@ -190,7 +209,13 @@ class AttemptBuilder:
             )
 
     async def _signed(
-        self, call: Call, nonce: int, price: Price, since: int, facts: Mapping[str, Any]
+        self,
+        call: Call,
+        nonce: int,
+        price: Price,
+        since: int,
+        facts: Mapping[str, Any],
+        require: Callable[[bytes, str, int], None],
     ) -> Prepared:
         unsigned = Eip1559(
             chain_id=self._settings.chain_id,
@@ -202,6 +227,8 @@ class AttemptBuilder:
             value_wei=call.value_wei,
             data=call.data,
         )
+        # No signer, a keystore's key included, is asked for anything that the plan does not say.
+        require(unsigned.payload(), call.sender, self._settings.chain_id)
         raw = await self._signers[call.sender].sign(unsigned)
         cost_wei = call.gas * price.max_fee_wei
         return Prepared(
@@ -212,6 +239,17 @@ class AttemptBuilder:
             fee={**price.json(), "gas": str(call.gas), "cost": str(cost_wei)},
             facts=facts,
         )
+
+
+def _require_head(payer: _Payer, attempt: Attempt) -> None:
+    """A dearer replacement helps only the first in line: the others wait for it whatever they pay.
+
+    Raises:
+        Transient: an earlier nonce of the account is still open.
+    """
+    ((_, nonce),) = attempt.claim
+    if nonce > payer.nonce:
+        raise Transient(f"nonce {nonce} of {payer.account} waits in line behind {payer.nonce}")
 
 
 def _account_reads(account: str) -> list[tuple[str, Any]]:

@@ -45,11 +45,16 @@ class Costs:
         self._nodes = nodes
         self._native = native
         self._full = Price(settings.fee.max_fee_wei, settings.fee.max_tip_wei)
+        self._jam = Price(settings.fee.jam_fee_wei, settings.fee.jam_tip_wei)
 
     def caps(self) -> dict[str, Any]:
         """Return the part of an action that bounds its prices."""
         return {
-            "caps": {"forward": effect_caps(self._full).json(), "full": self._full.json()},
+            "caps": {
+                "forward": effect_caps(self._full).json(),
+                "full": self._full.json(),
+                "jam": self._jam.json(),
+            },
             "tip": str(self._settings.fee.tip_wei),
         }
 

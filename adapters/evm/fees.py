@@ -36,7 +36,16 @@ def caps_of(task: Task, purpose: str) -> Price:
     """Return the caps that the plan fixed for an attempt, as far as an operator raised them."""
     forward = task.direction == "forward" and purpose == "effect"
     caps = Price.of(task.action["caps"]["forward" if forward else "full"])
-    return Price(caps.max_fee_wei * task.cap_pct // 100, caps.tip_wei * task.cap_pct // 100)
+    if task.jammed and "jam" in task.action["caps"]:
+        jam = Price.of(task.action["caps"]["jam"])
+        jam = effect_caps(jam) if forward else jam
+        caps = Price(max(caps.max_fee_wei, jam.max_fee_wei), max(caps.tip_wei, jam.tip_wei))
+    raised = Price(caps.max_fee_wei * task.cap_pct // 100, caps.tip_wei * task.cap_pct // 100)
+    if not forward:
+        return raised
+    # Rounding must not take the tenth away by which the burn beats it.
+    most = effect_caps(caps_of(task, "burn"))
+    return Price(min(raised.max_fee_wei, most.max_fee_wei), min(raised.tip_wei, most.tip_wei))
 
 
 def opening(base_fee_wei: int, tip_wei: int, caps: Price) -> Price:

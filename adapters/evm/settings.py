@@ -11,6 +11,7 @@ from adapters.base import PROOF
 from adapters.evm import contracts
 from adapters.json_text import parse_json
 from adapters.tables import Table, TableError
+from adapters.tiers import Tier, read_tiers
 
 __all__ = ["PUBLIC_CHAINS", "ContractSettings", "EvmSettings", "FeeSettings", "Finality"]
 
@@ -49,6 +50,7 @@ class Finality:
     confirmations: int | None
     tag: str | None
     blocks: int
+    tiers: tuple[Tier, ...] = ()
 
     def height(self, head: int, tagged: int | None) -> int:
         """Return the highest final height for a head and, with a tag, that tag's height."""
@@ -59,11 +61,21 @@ class Finality:
 
 @dataclass(frozen=True, slots=True)
 class FeeSettings:
-    """Caps in wei per gas (EIP-1559). ``max_fee_wei`` bounds every attempt, burns included."""
+    """Caps in wei per gas (EIP-1559).
+
+    Attributes:
+        max_fee_wei, max_tip_wei: bound every attempt of a saga, burns included.
+        jam_fee_wei, jam_tip_wei: bound what replaces the head of an account's line while others
+            wait behind it; the account pays the difference, no saga does.
+        bump_blocks: an attempt that so many blocks passed by is replaced by one that pays more.
+    """
 
     max_fee_wei: int
     tip_wei: int
     max_tip_wei: int
+    jam_fee_wei: int
+    jam_tip_wei: int
+    bump_blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +205,12 @@ def _finality(table: Table) -> Finality:
     if (confirmations is None) == (tag is None):
         raise table.error("confirmations", "or 'tag' must be there, and not both")
     if confirmations is not None:
-        return Finality(confirmations, None, confirmations)
+        return Finality(confirmations, None, confirmations, read_tiers(table, confirmations))
     assert tag is not None
     if tag not in _TAG_DEPTH:
         raise table.error("tag", "must be 'safe' or 'finalized'")
-    return Finality(None, tag, table.integer("blocks", _TAG_DEPTH[tag], minimum=1))
+    blocks = table.integer("blocks", _TAG_DEPTH[tag], minimum=1)
+    return Finality(None, tag, blocks, read_tiers(table, blocks))
 
 
 def _fee(table: Table) -> FeeSettings:
@@ -211,7 +224,17 @@ def _fee(table: Table) -> FeeSettings:
         raise table.error("tip_gwei", "must be at most 'max_tip_gwei' ÷ 1.1")
     if max_fee_wei < 11:
         raise table.error("max_gwei", "is too small to ever be replaced by a higher fee")
-    return FeeSettings(max_fee_wei, tip_wei, max_tip_wei)
+    jam_fee_wei = _gwei(table, "jam_gwei", 2 * max_fee_wei)
+    if jam_fee_wei < max_fee_wei:
+        raise table.error("jam_gwei", "is less than 'max_gwei', which every saga may pay")
+    return FeeSettings(
+        max_fee_wei=max_fee_wei,
+        tip_wei=tip_wei,
+        max_tip_wei=max_tip_wei,
+        jam_fee_wei=jam_fee_wei,
+        jam_tip_wei=max_tip_wei * jam_fee_wei // max_fee_wei,
+        bump_blocks=table.integer("bump_blocks", 3, minimum=1, maximum=1000),
+    )
 
 
 def _gwei(table: Table, key: str, default: int | None = None) -> int:

@@ -38,8 +38,7 @@ def require_moving(journal: _Streams, reservations: Iterable[Sequence[Any]]) -> 
             txs = [item.tx for item in standing[chain, account]]
             more = f" and {len(txs) - 1} more" if len(txs) > 1 else ""
             raise PreflightError(
-                f"{account} on {chain} stands still since the journal was recovered: it signed "
-                f"{txs[0]}{more}, which no record explains. Nothing was sent. Look at it "
-                "(coordinator recover), then: coordinator recover --accept "
-                f"{txs[0]} --by NAME --reason TEXT"
+                f"{account} on {chain} stands still: it signed {txs[0]}{more}, which no record "
+                "explains. Nothing was sent. Look at it (coordinator recover), then: coordinator "
+                f'recover --accept "{txs[0]}" --by NAME --reason TEXT'
             )

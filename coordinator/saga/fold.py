@@ -6,6 +6,7 @@ from typing import Any, Final
 from adapters.base import Attempt
 from coordinator.journal.base import Record
 from coordinator.journal.derive import is_progress
+from coordinator.journal.pauses import Pause
 from coordinator.saga.state import Effort, SagaState, Step
 from coordinator.saga.table import INTENTS, LIVE, PHASES, SAGA
 
@@ -123,9 +124,13 @@ def _steps(plan: Mapping[str, Any]) -> tuple[Step, ...]:
             text=raw["text"],
             confirm_text=raw["confirm_text"],
             undo_text=raw["undo_text"],
-            finality_blocks=int(plan["chains"][raw["chain"]]["finality_blocks"]),
+            finality_blocks=int(
+                raw.get("finality_blocks") or plan["chains"][raw["chain"]]["finality_blocks"]
+            ),
             slow_ms=int(plan["chains"][raw["chain"]]["block_time_ms"]["slow"]),
             proof=plan["chains"][raw["chain"]].get("proof", "none"),
+            deeper="finality_blocks" in raw,
+            bump_blocks=int(plan["chains"][raw["chain"]].get("fee", {}).get("bump_blocks", 0)),
         )
         for index, raw in enumerate(plan["steps"])
     )
@@ -310,16 +315,18 @@ def _asked(state: SagaState, record: Record) -> None:
 
 def _stuck(state: SagaState, record: Record) -> None:
     state.stuck = record.data
+    state.stuck_seq = record.seq
 
 
 def _paused(state: SagaState, record: Record) -> None:
     _must_live(state, record)
-    state.paused = True
+    data = record.data
+    state.pause = Pause("saga", state.saga, data["by"], data["reason"], record.at_ms)
 
 
 def _unpaused(state: SagaState, record: Record) -> None:
     _must_live(state, record)
-    state.paused = False
+    state.pause = None
 
 
 def _taken_over(_state: SagaState, _record: Record) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 from coordinator.journal.base import Entry
 from coordinator.saga.commands import Act, Append, Decision, Draft, Now, Wait
 from coordinator.saga.evidence import required, short_of_proof, waiting, want
-from coordinator.saga.pursuit import decided, send
+from coordinator.saga.holding import halted, holders
+from coordinator.saga.pursuit import decided, push
 from coordinator.saga.state import SagaState, Step
 from coordinator.saga.waits import (
     expiry_s,
@@ -41,9 +42,9 @@ def running(state: SagaState, now: Now) -> Decision:
         if effort.phase == "unknown":
             if state.verdict("burn", step.id) is not None and not effort.killing:
                 plan.commands.append(Act(step, "forward", kill=True))
+                plan.waits.append(inclusion(state, step, "forward", effort, now))
             else:
-                plan.commands.append(send(state, step, "forward", kill=effort.killing))
-            plan.waits.append(inclusion(step, "forward", effort))
+                push(state, step, "forward", now, plan, kill=effort.killing)
             return plan.done()
         if effort.phase == "included":
             plan.waits.append(finality(step, "forward", effort))
@@ -56,16 +57,24 @@ def running(state: SagaState, now: Now) -> Decision:
 
 def _start(state: SagaState, step: Step, now: Now, plan: Draft) -> None:
     """Begin ``step`` unless something holds it back."""
-    if state.paused:
-        plan.waits.append(Wait("paused by the operator", state.deadline_s, step.id, "forward"))
+    if step.pivot and plan.waits:  # something before it is included and not yet final
         return
-    if step.pivot:
-        if plan.waits:  # something before it is included and not yet final
-            return
-        short = short_margin(state, now, extra_ms=settling_ms(step))
-        if short is not None:
-            plan.commands.append(decided("rollback", short))
-            return
+    # Nothing begins that could not be confirmed any more; a pivot's own worst case comes first.
+    extra_ms = settling_ms(step) if step.pivot else 0
+    short = short_margin(state, now, extra_ms, seen=not step.pivot)
+    if short is not None:
+        plan.commands.append(decided("rollback", short))
+        return
+    held = holders(state, step, now.pauses)
+    if held:
+        # At the deadline it rolls back, paused or not: no alarm before that.
+        until_s = state.deadline_s + 1
+        plan.waits.append(Wait(held[0].words, until_s, step.id, "forward", held=True))
+        return
+    halt = halted(state, step, "forward", now)
+    if halt is not None:
+        plan.waits.append(Wait(halt, state.deadline_s + 1, step.id, "forward", held=True))
+        return
     plan.commands.append(Act(step, "forward"))
     plan.waits.append(Wait("being prepared", patience_s(state, step, now), step.id, "forward"))
 
@@ -91,9 +100,9 @@ def _after_pivot(state: SagaState, pivot: Step, now: Now) -> Decision:
     ) is not None
     if wants_back and pivot.kill and not effort.killing:
         plan.commands.append(Act(pivot, "forward", kill=True))
+        plan.waits.append(inclusion(state, pivot, "forward", effort, now))
     else:
-        plan.commands.append(send(state, pivot, "forward", kill=effort.killing))
-    plan.waits.append(inclusion(pivot, "forward", effort))
+        push(state, pivot, "forward", now, plan, kill=effort.killing)
     return plan.done()
 
 

@@ -5,10 +5,18 @@ from typing import Any
 
 from coordinator.journal.base import Entry
 from coordinator.saga.commands import Act, Append, Draft, Now, Send, Wait
+from coordinator.saga.holding import halted
 from coordinator.saga.state import Direction, SagaState, Step
-from coordinator.saga.waits import finality, inclusion, not_yet_refundable, patience_s, regeneration
+from coordinator.saga.waits import (
+    finality,
+    inclusion,
+    not_yet_refundable,
+    passed_by,
+    patience_s,
+    regeneration,
+)
 
-__all__ = ["closed", "decided", "finished", "pursue", "send"]
+__all__ = ["closed", "decided", "finished", "pursue", "push"]
 
 
 def pursue(state: SagaState, step: Step, direction: Direction, now: Now, plan: Draft) -> None:
@@ -17,22 +25,31 @@ def pursue(state: SagaState, step: Step, direction: Direction, now: Now, plan: D
     if effort.phase == "included":
         plan.waits.append(finality(step, direction, effort))
     elif effort.phase == "unknown" and effort.attempts:
-        plan.commands.append(send(state, step, direction))
-        plan.waits.append(inclusion(step, direction, effort))
+        push(state, step, direction, now, plan)
     elif effort.phase == "not_done" and (gate := regeneration(state, step, direction, now)):
         plan.waits.append(gate)
     elif direction == "undo" and (closed := not_yet_refundable(state, step, now)):
         plan.waits.append(closed)
+    elif halt := halted(state, step, direction, now):
+        plan.waits.append(Wait(halt, patience_s(state, step, now), step.id, direction))
     else:
         plan.commands.append(Act(step, direction))
         plan.waits.append(Wait("being prepared", patience_s(state, step, now), step.id, direction))
 
 
-def send(state: SagaState, step: Step, direction: Direction, *, kill: bool = False) -> Act | Send:
-    """Send what is stored, or first replace it where an operator raised the cap since."""
-    if state.cap_raised(step.id, direction):
-        return Act(step, direction, kill=kill)
-    return Send(step, direction, kill=kill)
+def push(
+    state: SagaState, step: Step, direction: Direction, now: Now, plan: Draft, *, kill: bool = False
+) -> None:
+    """Get what is out into a block: send it again, and replace it where that is due.
+
+    It is due where an operator raised the cap since, and where the chain made blocks that passed
+    the newest attempt by; a chain that stands still calls for nothing.
+    """
+    effort = state.effort(step.id, direction)
+    if state.cap_raised(step.id, direction) or passed_by(state, step, direction, now):
+        plan.commands.append(Act(step, direction, kill=kill, again=True))
+    plan.commands.append(Send(step, direction, kill=kill))
+    plan.waits.append(inclusion(state, step, direction, effort, now))
 
 
 def finished(state: SagaState, step: Step, direction: str) -> bool:

@@ -13,6 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from adapters.base import Attempt, Direction
+from coordinator.journal.pauses import Pause
 
 __all__ = [
     "Direction",
@@ -50,6 +51,11 @@ class Step(Struct, frozen=True):
     finality_blocks: int
     slow_ms: int
     proof: str
+    #: of its chain: blocks that pass an attempt by before it is replaced by one that pays more;
+    #: 0 where the plan knows of none.
+    bump_blocks: int = 0
+    #: the plan asks for more than the chain's own finality, which alone the adapter knows.
+    deeper: bool = False
 
     @property
     def forward(self) -> bool:
@@ -132,8 +138,11 @@ class SagaState(Struct):
     seq: int = 0
     updated_ms: int = 0
     efforts: dict[tuple[str, str], Effort] = field(default_factory=dict)
-    paused: bool = False
+    #: the operator's pause of this saga alone.
+    pause: Pause | None = None
     stuck: Mapping[str, Any] | None = None
+    #: of the newest alarm, for the verdicts that answer it.
+    stuck_seq: int = 0
     asked: Mapping[str, Any] | None = None
     cause: Mapping[str, Any] | None = None
     verdicts: tuple[Mapping[str, Any], ...] = ()
@@ -148,6 +157,11 @@ class SagaState(Struct):
     def step(self, name: str) -> Step:
         """Return the step called ``name``; KeyError if the plan has none."""
         return self.by_name[name]
+
+    @property
+    def paused(self) -> bool:
+        """Whether an operator paused this saga by itself."""
+        return self.pause is not None
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from coordinator.saga.commands import Act, Decision, Draft, Now, Send, Wait
 from coordinator.saga.evidence import before_closing, want
-from coordinator.saga.pursuit import closed, finished, pursue, send
+from coordinator.saga.pursuit import closed, finished, pursue, push
 from coordinator.saga.state import Effort, SagaState, Step
 from coordinator.saga.waits import finality, inclusion
 
@@ -18,7 +18,7 @@ def undoing(state: SagaState, now: Now) -> Decision:
             continue
         if blocked:
             # Order binds undos only; an attempt that may still land is ended at once.
-            _settle_forward(state, step, plan, only_kill=True)
+            _settle_forward(state, step, now, plan, only_kill=True)
         else:
             blocked = not _taken_back(state, step, now, plan)
     if blocked:
@@ -33,7 +33,7 @@ def _taken_back(state: SagaState, step: Step, now: Now, plan: Draft) -> bool:
     if forward.phase in ("idle", "not_done", "written_off"):
         return True
     if forward.phase != "done":
-        _settle_forward(state, step, plan)
+        _settle_forward(state, step, now, plan)
         return False
     if finished(state, step, "undo"):
         return True
@@ -41,7 +41,9 @@ def _taken_back(state: SagaState, step: Step, now: Now, plan: Draft) -> bool:
     return False
 
 
-def _settle_forward(state: SagaState, step: Step, plan: Draft, *, only_kill: bool = False) -> None:
+def _settle_forward(
+    state: SagaState, step: Step, now: Now, plan: Draft, *, only_kill: bool = False
+) -> None:
     """Bring a forward effort whose outcome is open to one."""
     effort = state.effort(step.id, "forward")
     if effort.phase == "included" and not only_kill:
@@ -64,8 +66,9 @@ def _settle_forward(state: SagaState, step: Step, plan: Draft, *, only_kill: boo
     elif not effort.killing or _tombstone_due(state, step, effort):
         plan.commands.append(Act(step, "forward", kill=True))
     else:
-        plan.commands.append(send(state, step, "forward", kill=True))
-    plan.waits.append(inclusion(step, "forward", effort))
+        push(state, step, "forward", now, plan, kill=True)
+        return
+    plan.waits.append(inclusion(state, step, "forward", effort, now))
 
 
 def _tombstone_due(state: SagaState, step: Step, effort: Effort) -> bool:

@@ -12,6 +12,7 @@ __all__ = [
     "finality",
     "inclusion",
     "not_yet_refundable",
+    "passed_by",
     "patience_s",
     "regeneration",
     "settling_ms",
@@ -27,14 +28,21 @@ _RETRY_S_MIN: Final = 10
 _RETRY_S_MAX: Final = 6 * 3600
 
 
-def short_margin(state: SagaState, now: Now, extra_ms: int = 0) -> dict[str, Any] | None:
-    """Tell whether a hold would expire before the slowest confirm of all could be final."""
+def short_margin(
+    state: SagaState, now: Now, extra_ms: int = 0, *, seen: bool = False
+) -> dict[str, Any] | None:
+    """Tell whether a hold would expire before the slowest confirm of all could be final.
+
+    Args:
+        seen: count only blocks that were seen. A chain may not have made one for long, and what
+            begins here can still be taken back; for a pivot or a decision the worst is assumed.
+    """
     needed_ms = extra_ms + max((step.confirm_ms for step in state.steps), default=0)
     for step in state.steps:
         expiry = state.expiries.get(step.id)
         if expiry is None:
             continue
-        left_ms = _left_ms(state, step, expiry, now)
+        left_ms = _left_ms(state, step, expiry, now, seen=seen)
         if left_ms <= needed_ms:
             return {
                 "kind": "margin",
@@ -44,7 +52,9 @@ def short_margin(state: SagaState, now: Now, extra_ms: int = 0) -> dict[str, Any
     return None
 
 
-def _left_ms(state: SagaState, step: Step, expiry: Mapping[str, int], now: Now) -> int:
+def _left_ms(
+    state: SagaState, step: Step, expiry: Mapping[str, int], now: Now, *, seen: bool = False
+) -> int:
     """Return the least time to ``expiry``: heights by the fastest blocks, seconds by any clock."""
     clock = now.chains.get(step.chain)
     first = state.clocks[step.chain]
@@ -52,7 +62,7 @@ def _left_ms(state: SagaState, step: Step, expiry: Mapping[str, int], now: Now) 
     if "height" in expiry:
         fast_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["fast"])
         # Blocks that we have not seen may be there: as many as fit between the newest and now.
-        unseen_ms = max(0, now.host_ms - time_s * 1000)
+        unseen_ms = 0 if seen else max(0, now.host_ms - time_s * 1000)
         return (expiry["height"] - height) * fast_ms - unseen_ms
     return (expiry["time"] - max(now.host_s, time_s)) * 1000
 
@@ -94,9 +104,43 @@ def not_yet_refundable(state: SagaState, step: Step, now: Now) -> Wait | None:
     return Wait(reason, until_s, step.id, "undo", step.chain, height)
 
 
-def inclusion(step: Step, direction: Direction, effort: Effort) -> Wait:
-    """Wait for a block that shows what became of the effort's attempts."""
-    return Wait(f"{direction} in a block of {step.chain}", effort.until_s, step.id, direction)
+def inclusion(state: SagaState, step: Step, direction: Direction, effort: Effort, now: Now) -> Wait:
+    """Wait for a block that shows what became of the effort's attempts, or for enough of them that
+    passed the newest by.
+    """
+    reason = f"{direction} in a block of {step.chain}"
+    if not step.bump_blocks or not effort.attempts:
+        return Wait(reason, effort.until_s, step.id, direction)
+    height = effort.attempts[-1].since + _bump_blocks(state, step, direction, now)
+    return Wait(reason, effort.until_s, step.id, direction, step.chain, height)
+
+
+def passed_by(state: SagaState, step: Step, direction: Direction, now: Now) -> bool:
+    """Whether so many blocks came since the newest attempt was made that it needs a better price.
+
+    Blocks are counted, not seconds: a chain that makes none takes no price at all. What its
+    account can not pay for is left as it is: a person was asked for just that amount.
+    """
+    clock, attempts = now.chains.get(step.chain), state.effort(step.id, direction).attempts
+    if not step.bump_blocks or clock is None or not attempts:
+        return False
+    stuck = state.stuck or {}
+    about = (stuck.get("step"), stuck.get("dir"))
+    if stuck.get("fund") is not None and about == (step.id, direction):
+        return False
+    blocks = clock.height - attempts[-1].since
+    return blocks >= _bump_blocks(state, step, direction, now)
+
+
+def _bump_blocks(state: SagaState, step: Step, direction: Direction, now: Now) -> int:
+    """Every block counts when the time that is left would not do for waiting twice."""
+    twice_ms = 2 * step.bump_blocks * step.slow_ms
+    ends_s = [state.deadline_s] if direction == "forward" and state.state == "running" else []
+    left_ms = [end_s * 1000 - now.host_ms for end_s in ends_s]
+    expiry = state.expiries.get(step.id)
+    if expiry is not None and direction == "confirm":
+        left_ms.append(_left_ms(state, step, expiry, now))
+    return 1 if any(left < twice_ms for left in left_ms) else step.bump_blocks
 
 
 def finality(step: Step, direction: Direction, effort: Effort) -> Wait:

@@ -20,6 +20,7 @@ from tests.bench.bench_proofs_bitcoin import spv
 from tests.bench.bench_proofs_bundle import bundle
 from tests.bench.bench_proofs_evm import proofs_evm
 from tests.bench.bench_proofs_log import tree
+from tests.bench.bench_rate import bitcoin_rate, evm_rate
 from tests.bench.bench_rollback import rollback
 from tests.bench.figures import Figure, Options, lines_of, machine, save
 
@@ -30,6 +31,8 @@ _BENCHES: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     "resume": resumed,
     "status": status,
     "rollback": rollback,
+    "evm-rate": evm_rate,
+    "bitcoin-rate": bitcoin_rate,
     "overhead": overhead,
     "evidence": evidence,
     "proofs-evm": proofs_evm,

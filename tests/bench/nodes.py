@@ -43,6 +43,11 @@ class Times:
             and (direction is None or record.data["dir"] == direction)
         )
 
+    def sent(self) -> float:
+        """Return when the node took the newest transaction; 0 while it has not."""
+        intents = [record.data["tx"] for _, record in self.records if record.kind == "intent"]
+        return self.accepted.get(intents[-1], 0.0) if intents else 0.0
+
     def tx(self, step: str, direction: str) -> str:
         """Return the transaction of the last intent of a step and direction."""
         found = [

@@ -92,6 +92,29 @@ class ShiftingClock:
 
 
 @dataclass
+class Service:
+    """A process that stays; ``drive`` hands it a saga."""
+
+    runner: Runner
+    _handed: asyncio.Queue[str | None]
+    _work: asyncio.Task[None]
+
+    async def drive(self, saga: str) -> None:
+        await self._handed.put(saga)
+
+    async def until(self, probe: Callable[[], object], *, what: str) -> None:
+        """Return once ``probe`` returns something true; the process must not end before that."""
+
+        def found() -> object:
+            if self._work.done():
+                self._work.result()
+                raise AssertionError(f"the process ended before {what}")
+            return probe()
+
+        await eventually(found, what=what, timeout_s=60)
+
+
+@dataclass
 class Coordinator:
     """One process's part: open adapters, a journal, and a runner for each drive."""
 
@@ -180,6 +203,32 @@ class Coordinator:
         if ended.state in ENDS:
             await expect_valid_bundle(self.config, saga)
         return ended
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[Service]:
+        """A process that stays, and drives what it is handed."""
+        handed: asyncio.Queue[str | None] = asyncio.Queue()
+
+        async def sagas() -> AsyncIterator[str]:
+            while (saga := await handed.get()) is not None:
+                yield saga
+
+        runner = Runner(
+            journal=self.journal,
+            adapters=self.adapters,
+            secrets=self.secrets,
+            clock=self.clock,
+            instance="test",
+            deliver=FileDelivery(app.preimage_folder(self.config)),
+            settings=SETTINGS,
+        )
+        work = asyncio.create_task(runner.run(sagas()))
+        try:
+            yield Service(runner, handed, work)
+        finally:
+            work.cancel()
+            with suppress(asyncio.CancelledError):
+                await work
 
     def _reach_refunds(self, state: SagaState) -> None:
         if (self.devnet.folder / "bitcoin.paused").exists():

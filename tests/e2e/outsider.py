@@ -13,12 +13,33 @@ from adapters.bitcoin.transactions import Draft, Spend, TxOutput
 from adapters.evm.signing import Eip1559, LocalEvmSigner
 from coordinator.devnet.identities import secret_of
 from coordinator.devnet.network import CHAIN_IDS, miner_address
-from tests.e2e.trouble import p2wpkh_witness
+from tests.e2e.trouble import at_once, p2wpkh_witness
 
 if TYPE_CHECKING:
     from tests.e2e.trouble import World
 
 _GWEI = 10**9
+
+
+def uses_key(world: World, chain: str, name: str) -> str:
+    """Send something with a key of ours that the coordinator does not know of; in a block at once.
+
+    Returns its hash; it pays nothing to its own account.
+    """
+    signer = LocalEvmSigner(secret_of(name))
+    nonce = int(world.devnet.rpc(chain, "eth_getTransactionCount", signer.address, "pending"), 16)
+    unsigned = Eip1559(
+        chain_id=CHAIN_IDS[chain],
+        nonce=nonce,
+        max_priority_fee_wei=2 * _GWEI,
+        max_fee_wei=500 * _GWEI,
+        gas=21_000,
+        to=signer.address,
+        value_wei=0,
+        data=b"",
+    )
+    raw = at_once(signer.sign(unsigned))
+    return str(world.devnet.rpc(chain, "eth_sendRawTransaction", f"0x{raw.hex()}"))
 
 
 def repeats_call(world: World, chain: str, call: dict[str, Any], name: str) -> str:

@@ -58,6 +58,10 @@ class World:
         self.devnet.rpc(chain, "evm_setAutomine", True)
         self.devnet.rpc(chain, "anvil_mine", "0x1")
 
+    def mine(self, chain: str, blocks: int) -> None:
+        """Make blocks at once, with what waits and pays enough."""
+        self.devnet.rpc(chain, "anvil_mine", hex(blocks))
+
     def waiting(self, chain: str) -> list[str]:
         """Ids of the transactions that wait for a block."""
         if chain not in CHAIN_IDS:
@@ -139,7 +143,7 @@ class World:
             )
             for outpoint in outpoints
         )
-        raw = _at_once(Draft(spends, (output,) * parts).sign({source: signer}))
+        raw = at_once(Draft(spends, (output,) * parts).sign({source: signer}))
         self.devnet.rpc("bitcoin", "generateblock", miner_address(), [raw.hex()])
         moved = {Line("bitcoin", "BTC", source): -total_sat}
         line = Line("bitcoin", "BTC", target)
@@ -151,7 +155,7 @@ def p2wpkh_witness(public_key: bytes, signature: bytes) -> tuple[bytes, ...]:
     return (signature, public_key)
 
 
-def _at_once(work: Coroutine[Any, Any, T]) -> T:
+def at_once(work: Coroutine[Any, Any, T]) -> T:
     """Run what only looks asynchronous: this may be called while a loop runs."""
     try:
         work.send(None)

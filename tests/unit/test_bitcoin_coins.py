@@ -97,6 +97,23 @@ def test_a_replacement_satisfies_bip_125(
         assert new * size > fee_sat * vsize or new * 1000 // vsize > fee_sat * 1000 // size
 
 
+def test_a_burn_may_beat_the_dearest_effect_that_an_operator_allowed_and_no_burn_of_itself() -> (
+    None
+):
+    caps = {"effect": ("100", "400"), "burn": ("900",)}
+    formers = [
+        Attempt(
+            "00" * 32, purpose, (("c", 0),), 0,  # type: ignore[arg-type]
+            {"fee_sat": "50", "rate_sat_kvb": 500, "cap_sat": cap}, {},
+        )
+        for purpose, found in caps.items()
+        for cap in found
+    ]  # fmt: skip
+    beaten = replaced(formers)
+    assert beaten is not None
+    assert beaten.cap_sat == 400
+
+
 @pytest.mark.parametrize(
     ("given_value", "expected"),
     [
@@ -146,6 +163,17 @@ def test_the_pool_forgets_what_a_reorganisation_takes_back() -> None:
     assert pool.disconnect(11) == {"ours"}
     assert pool.coins("ours", 1) == before
     assert pool.height == 10
+
+
+def test_a_coin_of_a_block_that_was_taken_back_does_not_return_with_the_blocks_after_it() -> None:
+    pool = CoinPool({b"ours": "ours"})
+    pool.reset(10, [coin(1, 1000, height=5)])
+    pool.connect(11, [tx(2, [coin(1, 0).outpoint], [400, 500])])
+    pool.disconnect(11)
+    pool.connect(11, [])
+    pool.connect(12, [])
+
+    assert [item.value_sat for item in pool.coins("ours", 1)] == [1000]
 
 
 def test_coins_count_when_they_are_deep_enough_and_coinbases_when_they_are_mature() -> None:

@@ -121,3 +121,12 @@ def test_a_coin_reserved_for_a_payment_is_free_for_that_payment_alone() -> None:
     assert not pays.take("u:0")
     assert pays.take("t:0")
     assert not claims.scope("S", coins=("t:0",)).take("t:0"), "once is enough"
+
+
+def test_what_nobody_claimed_below_a_head_is_named_from_the_first_claim_on() -> None:
+    claims = book(("a", 5), ("a", 7))
+    assert claims.unclaimed_below("a", 9) == [6, 8]
+    assert claims.unclaimed_below("a", 6) == []
+    assert claims.unclaimed_below("b", 9) == [], "what was before us is nobody's business"
+    claims.scope().take_next("a", 6)
+    assert claims.unclaimed_below("a", 9) == [8], "what is being prepared is spoken for"

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.base import Task
 from adapters.errors import Rejected
-from adapters.evm.fees import Price, beat, effect_caps, opening
+from adapters.evm.fees import Price, beat, caps_of, effect_caps, opening
 
 _PRICES = st.integers(11, 10**13)
 
@@ -29,6 +30,18 @@ def test_a_burn_always_beats_a_forward_attempt_at_its_caps(cap: int, tip_cap: in
     assert burn.tip_wei * 10 >= forward.tip_wei * 11
     assert burn.max_fee_wei > forward.max_fee_wei
     assert burn.tip_wei > forward.tip_wei
+
+
+@given(cap=_PRICES, tip_cap=_PRICES, pct=st.integers(100, 100_000))
+def test_a_burn_beats_a_forward_attempt_whatever_cap_an_operator_allows(
+    cap: int, tip_cap: int, pct: int
+) -> None:
+    full = Price(cap, min(cap, tip_cap))
+    caps = {"full": full.json(), "forward": effect_caps(full).json()}
+    task = Task("s", "a", "forward", 1, {"caps": caps}, "", "", 0, cap_pct=pct)
+    forward, burn = caps_of(task, "effect"), caps_of(task, "burn")
+    assert beat([forward], Price(0, 0), burn).max_fee_wei <= burn.max_fee_wei
+    assert forward.max_fee_wei >= caps_of(task, "burn").max_fee_wei * 10 // 11 - pct // 100 - 1
 
 
 def test_the_highest_of_all_former_prices_is_beaten_by_an_eighth() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from adapters.base import Attempt
-from coordinator.heads import is_pursued, may_be_sent
+from coordinator.heads import is_due, is_pursued, may_be_sent
 from coordinator.journal.base import ClaimRow
 from tests.story import Story, plan_step
 
@@ -109,3 +109,30 @@ def test_a_tombstone_is_not_sent_where_a_committed_effect_is_to_be_made_again() 
     effort.attempts = (*effort.attempts, tombstone)
     story.state.efforts = {**story.state.efforts, ("a", "forward"): effort}
     assert not may_be_sent(story.fold, _owner("forward"), tombstone)
+
+
+def due(story: Story, direction: str = "forward", *, late_s: int = 0) -> bool:
+    attempt = _attempt(story, direction, -1)
+    return is_due(story.fold, _owner(direction), attempt, story.at_s + late_s)
+
+
+def test_what_nobody_drives_here_is_sent_as_long_as_its_own_saga_would_send_it() -> None:
+    story = bound("claim").intent("a")
+    assert due(story)
+    assert not due(story, late_s=601), "nothing goes forward after the deadline"
+    story.add("asked", by="op", reason="no")
+    assert not due(story), "nor against what was asked"
+
+
+def test_an_undecided_effect_of_a_saga_that_is_rolled_back_is_not_sent_for_it() -> None:
+    story = bound("claim").intent("a").decided("rollback")
+    assert not due(story)
+    assert due(story.intent("a", purpose="burn")), "its burn is"
+
+
+@pytest.mark.parametrize(("decision", "way"), [("commit", "confirm"), ("rollback", "undo")])
+def test_confirms_and_undos_of_a_saga_that_is_not_driven_here_are_sent(
+    decision: str, way: str
+) -> None:
+    story = bound("claim").executed("a").decided(decision).intent("a", way)
+    assert due(story, way)

@@ -347,6 +347,13 @@ def test_a_broken_history_is_refused_by_the_rule_it_breaks(
     assert rule in broken(records), list(check_rules(records))
 
 
+def test_value_given_up_by_one_person_is_told_as_that_and_not_as_a_wrong_end() -> None:
+    records, _ = _written_off_by_one()
+    [check] = [check for check in check_rules(records) if check.name == "rules.operator"]
+
+    assert "by the word of one person" in check.reason
+
+
 def test_every_rule_is_seen_to_fail() -> None:
     assert {history()[1] for history in BROKEN} == NAMES
 

@@ -1,5 +1,7 @@
 """What the pure core decides, case by case; each case names the rule of DESIGN.md it holds."""
 
+from collections.abc import Callable
+
 import pytest
 
 from adapters.base import ChainClock, Direction
@@ -119,6 +121,14 @@ def test_the_deadline_by_the_hosts_clock_rolls_back() -> None:
     assert cause(story, after_s=601)["kind"] == "deadline"
 
 
+def test_the_deadline_by_the_hosts_clock_alone_rolls_back_though_every_chain_stands_still() -> None:
+    story = three().executed("a")
+    clocks = {chain: ChainClock(100, START_S) for chain in story.heights}
+    (command,) = decide(story.fold, Now((DEADLINE_S + 1) * 1000, clocks)).commands
+    assert isinstance(command, Append)
+    assert "the host's clock" in command.entries[0].data["cause"]["text"]
+
+
 def test_the_deadline_by_one_chains_clock_alone_rolls_back() -> None:
     story = three().executed("a")
     story.heights = dict.fromkeys(story.heights, 100)
@@ -194,6 +204,18 @@ def test_the_decision_and_the_reveal_share_one_append() -> None:
 def test_a_hold_too_near_its_expiry_rolls_back_instead_of_committing() -> None:
     story = hold().intent("a").done("a").intent("h", hashlock="ab").done("h")
     assert cause(story, h=199)["kind"] == "margin"
+
+
+def test_a_hold_too_near_its_expiry_is_not_begun() -> None:
+    assert shape(hold().intent("a").done("a").next(h=150)) == [("Act", "h", "forward")]
+    assert cause(hold().intent("a").done("a"), h=199)["kind"] == "margin"
+
+
+def test_a_chain_that_made_no_block_for_long_does_not_stop_what_can_be_taken_back() -> None:
+    story = hold().intent("a").done("a")
+    chains = {"c-a": ChainClock(100, story.at_s), "c-h": ChainClock(100, story.at_s - 90)}
+    decision = decide(story.fold, Now(story.at_s * 1000, chains))
+    assert shape(decision) == [("Act", "h", "forward")]
 
 
 def test_confirms_do_not_wait_for_each_other() -> None:
@@ -326,7 +348,7 @@ def test_a_raised_cap_replaces_the_attempt_once() -> None:
     story.add("verdict", step="a", dir="forward", verdict="cap", by=["op"], reason="spike",
               args={"pct": 200, "attempts": 1})  # fmt: skip
     assert story.fold.cap_pct("a") == 200
-    assert shape(story.next()) == [("Act", "a", "forward")]
+    assert shape(story.next()) == [("Act", "a", "forward"), ("Send", "a", "forward")]
     assert shape(story.intent("a").next()) == [("Send", "a", "forward")]
 
 
@@ -401,7 +423,7 @@ def test_a_raised_cap_replaces_a_burn_that_pays_too_little() -> None:
     story = three().executed("a").intent("b").decided("rollback").intent("b", purpose="burn")
     story.add("verdict", step="b", dir="forward", verdict="cap", by=["op"], reason="x",
               args={"pct": 300, "attempts": 2})  # fmt: skip
-    assert shape(story.next()) == [("Act", "b", "forward", "kill")]
+    assert shape(story.next()) == [("Act", "b", "forward", "kill"), ("Send", "b", "forward")]
 
 
 def test_after_the_commit_the_effect_is_sent_on_and_not_its_burn() -> None:
@@ -493,7 +515,7 @@ def verdicts_of(story: Story, step: str, direction: Direction) -> list[str]:
 
 def test_another_cap_is_offered_wherever_we_pay_for_what_is_still_open() -> None:
     forward = three().executed("a").intent("b")
-    assert verdicts_of(forward, "b", "forward") == ["adopt", "cap", "burn", "write_off"]
+    assert verdicts_of(forward, "b", "forward") == ["adopt", "cap", "burn"]
     assert "cap" not in verdicts_of(forward.included("b"), "b", "forward")
     undo = three().executed("a").decided("rollback")
     assert verdicts_of(undo, "a", "undo") == ["adopt", "cap", "write_off"]
@@ -503,6 +525,8 @@ def test_another_cap_is_offered_wherever_we_pay_for_what_is_still_open() -> None
 def test_no_cap_is_offered_for_a_redeem_that_the_payee_pays(deliver: str, *, ours: bool) -> None:
     story = hold(deliver).executed("a").intent("h", hashlock="ab").done("h").decided("commit")
     assert ("cap" in verdicts_of(story, "h", "confirm")) is ours
+    assert "reclaim" not in verdicts_of(story, "h", "confirm")
+    story.add("reveal", step="h", gen=1, hashlock="ab", deliver=deliver, until_s=0)
     assert "reclaim" in verdicts_of(story, "h", "confirm")
 
 
@@ -513,3 +537,65 @@ def test_the_wait_for_the_payee_says_what_is_held() -> None:
     entry = overdue(story.fold, story.next(after_s=401), Now(story.at_s * 1000, {}))
     assert entry is not None
     assert entry.data["reason"] == "still waiting for the payee to redeem it (do h)"
+
+
+# ---------------------------------------------------------------- what a person is asked
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "verdicts"),
+    [
+        (lambda s: s.intent("a"), "not_included", ["adopt", "cap", "burn"]),
+        (lambda s: s.intent("a").included("a"), "not_final", ["adopt"]),
+        (lambda s: s.executed("a").decided("rollback"), "not_prepared", ["adopt", "cap"]),
+        (
+            lambda s: s.executed("a").decided("rollback").intent("a", "undo").not_done("a", "undo")
+            .intent("a", "undo", gen=2).not_done("a", "undo"),
+            "keeps_failing", ["adopt", "cap"],
+        ),
+    ],
+)  # fmt: skip
+def test_every_alarm_has_a_code_a_question_its_answers_and_what_is_known(
+    told: Callable[[Story], Story], code: str, verdicts: list[str]
+) -> None:
+    story = told(Story(plan_step("a")))
+    waited_s = {"running": 590, "undoing": 9 if code == "keeps_failing" else 7200}
+    decision = story.next(after_s=waited_s[story.fold.state])
+    now = Now(story.at_s * 1000, {"c-a": ChainClock(107, story.at_s)})
+    (wait,) = decision.waits
+    key = (str(wait.step), str(wait.direction))
+    entry = overdue(story.fold, decision, now, {key: "min relay fee\x1b[31m not met" * 99})
+    assert entry is not None
+    data = entry.data
+    assert (data["code"], data["verdicts"][: len(verdicts)]) == (code, verdicts)
+    assert data["question"].endswith(("?", "yet", "it"))
+    evidence = data["evidence"]
+    effort = story.fold.effort(*key)
+    assert (evidence["chain"], evidence["height"]) == ("c-a", 107)
+    assert [one["tx"] for one in evidence["attempts"]] == [
+        attempt.tx_id for attempt in effort.attempts if attempt.generation == effort.generation
+    ]
+    assert evidence["tx"] == effort.tx
+    assert evidence["said"].startswith("min relay fee [31m not met")
+    assert len(evidence["said"]) == 300
+    assert evidence["by_s"] == (DEADLINE_S if story.fold.state == "running" else None)
+
+
+def test_an_unknown_outcome_that_nothing_can_end_asks_for_what_became_of_it() -> None:
+    story = Story(plan_step("a", kill=[])).intent("a").decided("rollback")
+    decision = story.next(after_s=7200)
+    entry = overdue(story.fold, decision, Now(story.at_s * 1000, {}))
+    assert entry is not None
+    assert (entry.data["code"], entry.data["verdicts"]) == (
+        "unknown",
+        ["adopt", "cap", "write_off"],
+    )
+    assert "adopt the transaction" in entry.data["question"]
+
+
+def test_a_paused_saga_still_alarms_for_what_is_on_its_way() -> None:
+    story = three().intent("a").add("paused", by="op", reason="look")
+    decision = story.next(after_s=300)
+    entry = overdue(story.fold, decision, Now(story.at_s * 1000, {}))
+    assert entry is not None
+    assert entry.data["code"] == "not_included"

@@ -1,0 +1,112 @@
+"""Ended sagas, watched until their blocks are buried: finality that breaks opens them again.
+
+What is kept of an ended saga is the names of what concerns it, and how far each of its chains has
+to come. A reorganisation that touches one of those names has the saga folded and looked at once
+more: what it had counted on and is gone becomes ``withdrawn`` after a record ``reopened``, and it
+is driven again in its direction (DESIGN.md §3.7).
+"""
+
+import heapq
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from coordinator.saga import SagaState
+
+if TYPE_CHECKING:
+    from coordinator.live import Live
+    from coordinator.runner import Runner
+
+__all__ = ["REOPENS", "EndedSagas"]
+
+#: Ends that the protocol may take back; what a person ended, a person ended.
+REOPENS: Final = frozenset({"committed", "rolled_back"})
+#: A saga is watched until its last block is this many finality periods below the newest.
+_BURIED_FINALITIES: Final = 3
+
+
+class _Watched(Struct):
+    """The names that concern an ended saga, and on how many chains it is not buried yet."""
+
+    keys: set[str]
+    open: int
+
+
+class EndedSagas:
+    """What this process watches of sagas that have ended."""
+
+    def __init__(self, runner: "Runner") -> None:
+        self._runner = runner
+        self._watched: dict[str, _Watched] = {}
+        self._by_key: dict[str, set[str]] = defaultdict(set)
+        #: chain → (height at which it is buried there, saga).
+        self._heights: dict[str, list[tuple[int, str]]] = defaultdict(list)
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def see(self, live: "Live") -> None:
+        """Watch a saga that has just ended, or was found to have ended not long ago."""
+        state = live.state
+        depths = self._depths(state) if state.state in REOPENS else {}
+        if not depths or state.saga in self._watched:
+            return
+        self._watched[state.saga] = _Watched(set(live.keys), len(depths))
+        for key in live.keys:
+            self._by_key[key].add(state.saga)
+        for chain, height in depths.items():
+            heapq.heappush(self._heights[chain], (height, state.saga))
+
+    def recent(self) -> list[str]:
+        """Return the sagas that ended so lately that their blocks may not be buried."""
+        now_ms = self._runner.clock.now_ms()
+        longest_ms = max(map(self._period_ms, self._runner.adapters), default=0)
+        since_ms = now_ms - (1 + _BURIED_FINALITIES) * longest_ms
+        return [
+            row.saga
+            for row in self._runner.journal.sagas()
+            if row.state in REOPENS and row.updated_ms >= since_ms
+        ]
+
+    def touched(self, key: str) -> tuple[str, ...]:
+        """Return the ended sagas that ``key`` concerns; for a reorganisation."""
+        return tuple(self._by_key.get(key, ()))
+
+    def reached(self, chain: str, height: int) -> None:
+        """The chain has been read up to ``height``: what is buried is forgotten."""
+        heights = self._heights[chain]
+        while heights and heights[0][0] <= height:
+            _, saga = heapq.heappop(heights)
+            watched = self._watched.get(saga)
+            if watched is not None:
+                watched.open -= 1
+                if not watched.open:
+                    self.forget(saga)
+
+    def forget(self, saga: str) -> None:
+        """It is driven again, or buried."""
+        watched = self._watched.pop(saga, None)
+        for key in watched.keys if watched is not None else ():
+            self._by_key[key].discard(saga)
+            if not self._by_key[key]:
+                del self._by_key[key]
+
+    def _depths(self, state: SagaState) -> dict[str, int]:
+        """Return chain → height at which everything of the saga is buried, where it is not yet."""
+        found: dict[str, int] = {}
+        for (name, _), effort in state.efforts.items():
+            step = state.step(name)
+            if step.chain in self._runner.adapters and effort.height:
+                height = effort.height + _BURIED_FINALITIES * step.finality_blocks
+                found[step.chain] = max(found.get(step.chain, 0), height)
+        clocks = self._runner.now().chains
+        return {
+            chain: height
+            for chain, height in found.items()
+            if chain not in clocks or clocks[chain].height < height
+        }
+
+    def _period_ms(self, chain: str) -> int:
+        terms = self._runner.adapters[chain].terms()
+        return int(terms["finality_blocks"]) * int(terms["block_time_ms"]["slow"])
