@@ -17,6 +17,7 @@ from adapters.base import (
     Purpose,
     Resolved,
     Settled,
+    Signed,
     StepSpec,
     Submission,
     Task,
@@ -25,7 +26,9 @@ from adapters.errors import Rejected
 from proofs import canonical
 from proofs.errors import ProofUnavailable
 from tests.sim.chain import SimChain
+from tests.sim.ledger import Receipt
 from tests.sim.looking import observe, touches
+from tests.sim.nodes import Panel
 from tests.sim.preparing import (
     BURN_CAP,
     CALLS,
@@ -48,6 +51,11 @@ class SimAdapter:
         self._chain = chain
         self._assets = assets
         self._moved = asyncio.Event()
+        #: the first block that `follow` read, and what older ones hold that is still to be told.
+        self._read_from = 0
+        self._older: list[Signed] = []
+        #: what is made of several nodes; one needs no such thing.
+        self._panel = Panel(chain) if len(chain.nodes) > 1 else None
 
     @property
     def chain(self) -> str:
@@ -68,7 +76,8 @@ class SimAdapter:
             "finality_blocks": self._chain.confirmations,
             "block_time_ms": {"fast": 1_000, "slow": 1_000},
             "fee_caps": {"forward": str(FORWARD_CAP), "burn": str(BURN_CAP)},
-            "nodes": 1,
+            "nodes": len(self._chain.nodes),
+            "fee": {"bump_blocks": self._chain.bump_blocks},
             "native": self._chain.native,
             "proof": self._chain.proof,
         }
@@ -158,6 +167,9 @@ class SimAdapter:
 
     def clock(self) -> ChainClock:
         tip = self._chain.tip
+        if self._panel is not None:
+            height = min(self._panel.height(), tip.height)
+            tip = self._chain.blocks[height]
         return ChainClock(tip.height, tip.time_s)
 
     async def follow(self, since: int) -> AsyncIterator[BlockEvent]:
@@ -165,23 +177,35 @@ class SimAdapter:
         feed, cursor = self._chain.feed, 0
         while cursor < len(feed) and feed[cursor][0].height < since:
             cursor += 1
+        panel = self._panel
+        self._read_from = max(since, 1)
         while True:
-            if cursor == len(feed):
+            shown = len(feed) if panel is None else panel.seen()
+            doubted = panel is not None and panel.moved
+            if cursor >= shown and not doubted and not self._older:
                 self._moved.clear()
                 await self._moved.wait()
                 continue
-            touched: set[str] = set()
-            reorganised = False
-            while cursor < len(feed):
+            touched = panel.doubts() if panel is not None and doubted else set()
+            reorganised = doubted
+            signed, self._older = self._older, []
+            while cursor < shown:
                 block, removed = feed[cursor]
                 cursor += 1
                 reorganised = reorganised or removed
                 for receipt in block.receipts:
                     touched |= touches(receipt.tx)
-            yield BlockEvent(self.clock(), frozenset(touched), reorganised)
+                    if not removed and receipt.tx.sender in self._chain.ours:
+                        signed.append(_signed(receipt))
+            yield BlockEvent(self.clock(), frozenset(touched), reorganised, tuple(signed))
 
     async def cover(self, since: int) -> None:
-        """Every block of a simulated chain is always in view."""
+        """Every block is always in view; what our keys signed in older ones is told once."""
+        for block in self._chain.blocks[since : self._read_from]:
+            self._older += [_signed(r) for r in block.receipts if r.tx.sender in self._chain.ours]
+        self._read_from = min(self._read_from, since)
+        if self._older:
+            self._moved.set()
 
     def nudge(self) -> None:
         """New blocks announce themselves."""
@@ -200,28 +224,38 @@ class SimAdapter:
     # ------------------------------------------------------------ acting
 
     async def preflight(self, task: Task) -> None:
+        if self._panel is not None:
+            await self._panel.ask()
         op, args = call_of(task)
         check(self._chain, task.action, op, args)
 
     async def prepare(
         self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
     ) -> Prepared:
+        if self._panel is not None:
+            await self._panel.ask()
         return prepare(self._chain, task, purpose, book, former)
 
     def sequences(self) -> Collection[str]:
         return self._chain.ours if self._chain.kind == "nonce" else ()
 
     async def unused(self, resource: str) -> int:
+        if self._panel is not None:
+            await self._panel.ask()
         return self._chain.ledger.nonces[resource]
 
     async def fill(self, resource: str, value: int, former: Sequence[Attempt] = ()) -> Prepared:
         return fill(self._chain, resource, value, former)
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
+        if self._panel is not None:
+            return await self._panel.submit(tx_id, raw)
         hint, fund = self._chain.submit(tx_id, raw)
         return Submission(not hint, hint, fund)
 
     async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        if self._panel is not None:
+            return await self._panel.observe(task, attempts, self.keys(task, attempts))
         return observe(self._chain, task, attempts)
 
     async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
@@ -246,3 +280,17 @@ class SimAdapter:
 
     async def balance(self, holder: str, asset: str) -> int:
         return self._chain.ledger.balances[holder, asset]
+
+
+def _signed(receipt: Receipt) -> Signed:
+    tx = receipt.tx
+    text = f"{tx.op} {dict(tx.args)}"
+    return Signed(
+        tx.tx_id,
+        receipt.block_hash,
+        receipt.height,
+        receipt.time_s,
+        tx.claims,
+        (tx.sender,),
+        (text,),
+    )

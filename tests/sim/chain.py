@@ -1,19 +1,19 @@
 """A simulated chain: blocks, mempool, reorganisations; deterministic, no threads, no clock."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
 
+from tests.sim.disturbance import Disturbance, Node
 from tests.sim.ledger import OPENING, Coin, Ledger, Receipt
+from tests.sim.mempool import Mempool
 from tests.sim.tx import Tx, decode, encode
 
 __all__ = ["Block", "Received", "SimChain", "SimClock"]
-
-#: A replacement in the mempool must pay this much more (per cent), as geth wants it.
-BUMP_PERCENT = 10
 
 
 @dataclass(slots=True)
@@ -29,6 +29,7 @@ class Block(Struct):
     parent: str
     time_s: int
     receipts: list[Receipt]
+    base_fee: int = 0
 
 
 class Received(Struct, frozen=True):
@@ -37,21 +38,6 @@ class Received(Struct, frozen=True):
     tx: Tx
     raw: bytes
     stamp: Any
-
-
-@dataclass(slots=True)
-class Disturbance:
-    """What is wrong with a chain. ``paused`` is what a simulation sees; ``reverting`` shows only
-    in the block; ``stolen`` lets another wallet of ours spend the coins of such a transaction;
-    ``stuck`` keeps transactions out of blocks; ``skew_s`` is the chain's clock error;
-    ``unprovable`` lets no proof be built."""
-
-    paused: set[str] = field(default_factory=set)
-    reverting: set[str] = field(default_factory=set)
-    stolen: set[str] = field(default_factory=set)
-    stuck: set[str] = field(default_factory=set)
-    skew_s: int = 0
-    unprovable: bool = False
 
 
 class SimChain:
@@ -84,8 +70,14 @@ class SimChain:
         #: what the configuration would say of evidence: required, wanted or none.
         self.proof = "wanted"
         self.trouble = Disturbance()
+        #: what passes so many blocks by is replaced by something dearer; 0: it waits.
+        self.bump_blocks = 0
+        #: kinds of disturbances that had an effect, and how often.
+        self.fired: Counter[str] = Counter()
+        #: what an adapter may ask; one that is honest, unless a world says otherwise.
+        self.nodes = [Node()]
         self.ledger = Ledger(kind, native, frozenset(ours))
-        self.mempool: dict[str, Tx] = {}
+        self.mempool = Mempool(self)
         self.received: list[Received] = []
         #: every block read or taken back, in order, for followers: (block, is removed).
         self.feed: list[tuple[Block, bool]] = []
@@ -94,6 +86,7 @@ class SimChain:
         self.stamp: Callable[[], Any] = int
         self._clock = clock
         self._salt = 0
+        self._ticks = 0
         self._genesis: Ledger | None = None
         self._payees: set[str] = set()
         self._known_preimages: dict[str, str] = {}
@@ -117,7 +110,7 @@ class SimChain:
         self._salt += 1
         args = {"from": source, "to": target, "asset": asset, "amount": amount}
         sender = f"faucet {self._salt}"
-        self._admit(decode(encode(self.name, sender, 0, (), 0, "grant", args)[1]))
+        self.mempool.admit(decode(encode(self.name, sender, 0, (), 0, "grant", args)[1]))
 
     def add_payee(self, account: str) -> None:
         """Let an outsider redeem holds for it as soon as it learns their preimage."""
@@ -146,91 +139,52 @@ class SimChain:
         self.received.append(Received(tx, raw, self.stamp()))
         if tx.tx_id in self.mempool:
             return "", None
-        refusal, fund = self._door(tx)
+        refusal, fund = self.mempool.refusal(tx)
         if refusal:
             return refusal, fund
         if self.instant and not self.mempool and self._minable(tx):
             self._append([tx])
             return "", None
-        self._admit(tx)
+        self.mempool.admit(tx)
         if self.instant:
-            while self._ready():
+            while self.mempool.ready():
                 self.mine()
         return "", None
 
     def _minable(self, tx: Tx) -> bool:
         """Whether a block could take ``tx`` right now, alone."""
         in_turn = tx.nonce < 0 or tx.nonce == self.ledger.nonces[tx.sender]
-        return in_turn and tx.op not in self.trouble.stuck
-
-    def _door(self, tx: Tx) -> tuple[str, tuple[str, str, int] | None]:
-        """The mempool's own rules."""
-        if tx.chain != self.name:
-            return "wrong chain id", None
-        if tx.tx_id in self.ledger.receipts:
-            return "already in a block", None
-        rivals = self._rivals(tx)
-        paid = sum(rival.fee for rival in rivals)
-        if rivals and tx.fee * 100 < paid * (100 + BUMP_PERCENT):
-            return "replacement underpriced", None
-        if self.kind == "coins":
-            refusal = self.ledger.refusal(tx, self.tip.height + 1, self.time_s())
-            return refusal, None
-        if tx.nonce < self.ledger.nonces[tx.sender]:
-            return "nonce too low", None
-        native = tx.args.get("asset") == self.native and tx.op in {"transfer", "lock", "hold"}
-        need = tx.fee + (tx.args["amount"] if native else 0)
-        missing = need - self.ledger.balances[tx.sender, self.native]
-        if missing > 0:
-            return "insufficient funds", (tx.sender, self.native, missing)
-        return "", None
-
-    def _rivals(self, tx: Tx) -> list[Tx]:
-        if not self.mempool:
-            return []
-        claims = set(tx.claims)
-        return [other for other in self.mempool.values() if claims.intersection(other.claims)]
-
-    def _admit(self, tx: Tx) -> None:
-        for rival in self._rivals(tx):
-            del self.mempool[rival.tx_id]
-        self.mempool[tx.tx_id] = tx
+        return in_turn and tx.op not in self.trouble.stuck and self.mempool.affords(tx)
 
     # ------------------------------------------------------------ mining
 
-    def _ready(self) -> list[Tx]:
-        """Transactions that the next block can hold, in order."""
-        ready: list[Tx] = []
-        nonces: dict[str, int] = {}
-        pool = self.mempool.values()
-        for tx in sorted(pool, key=lambda tx: tx.nonce) if len(pool) > 1 else pool:
-            if tx.op in self.trouble.stuck:
-                continue
-            if self.kind == "nonce":
-                expected = nonces.get(tx.sender, self.ledger.nonces[tx.sender])
-                if tx.nonce != expected:
-                    continue
-                if self.ledger.balances[tx.sender, self.native] < tx.fee:
-                    continue
-                nonces[tx.sender] = expected + 1
-            ready.append(tx)
-        return ready
+    def tick(self) -> None:
+        """A second has passed: a block, unless the chain halts or is slow."""
+        self._ticks += 1
+        if self.trouble.halted:
+            self.fired["halted"] += 1
+        elif self._ticks % self.trouble.slow:
+            self.fired["slow block"] += 1
+        else:
+            self.mine()
 
     def mine(self, blocks: int = 1) -> None:
         """Append blocks; the first takes everything in the mempool that can go in."""
         for _ in range(blocks):
-            self._append(self._ready())
+            self._append(self.mempool.ready())
 
     def _append(self, txs: list[Tx]) -> None:
         parent = self.tip
         height, time_s = parent.height + 1, self.time_s()
         ids = " ".join([tx.tx_id for tx in txs])
         text = f"{self.name} {height} {parent.hash} {self._salt} {ids}"
-        block = Block(height, hashlib.sha256(text.encode()).hexdigest(), parent.hash, time_s, [])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        block = Block(height, digest, parent.hash, time_s, [], self.trouble.base_fee)
         if self._genesis is None:
             self._genesis = self.ledger.copy()
         for tx in txs:
-            self.mempool.pop(tx.tx_id, None)
+            for waiting in (tx, *self.mempool.rivals(tx)):
+                self.mempool.pop(waiting.tx_id, None)
             block.receipts += self._included(self._disturbed(tx), block)
         self._publish(block)
 
@@ -241,7 +195,9 @@ class SimChain:
             return []
         if not refusal and tx.op in self.trouble.paused | self.trouble.reverting:
             refusal = "paused"
-        return [self.ledger.apply(tx, refusal, block.height, block.hash, block.time_s)]
+        return [
+            self.ledger.apply(tx, refusal, block.height, block.hash, block.time_s, block.base_fee)
+        ]
 
     def _disturbed(self, tx: Tx) -> Tx:
         """Another wallet with our keys may spend the same claim first (a self-spend, free)."""
@@ -271,13 +227,16 @@ class SimChain:
         depth = min(depth, len(self.blocks) - 1)
         if depth == 0 or self._genesis is None:
             return
+        self.fired["reorganised" if depth < self.confirmations else "finality broken"] += 1
         gone = self.blocks[-depth:]
         del self.blocks[-depth:]
         self._salt += 1
         self.ledger = self._genesis.copy()
         for block in self.blocks[1:]:
             block.receipts = [
-                self.ledger.apply(r.tx, r.reason, block.height, block.hash, block.time_s)
+                self.ledger.apply(
+                    r.tx, r.reason, block.height, block.hash, block.time_s, block.base_fee
+                )
                 for r in block.receipts
             ]
         for block in reversed(gone):
@@ -287,6 +246,27 @@ class SimChain:
         for receipt in (r for block in gone for r in block.receipts):
             if not drop:
                 self.mempool[receipt.tx.tx_id] = receipt.tx
+
+    def consume(self, account: str) -> None:
+        """Somebody else uses our key: the account's next nonce, or its first coin, is consumed by
+        a transaction that no plan knows, in the place of whatever waits for a block."""
+        nonce, inputs = -1, tuple(self.ledger.wallets[account])[:1]
+        if self.kind == "nonce":
+            nonce, inputs = self.ledger.nonces[account], ()
+        self.fired["stranger"] += 1
+        args = {"by": "a stranger"}
+        self.mempool.admit(decode(encode(self.name, account, nonce, inputs, 0, "self", args)[1]))
+
+    def evict(self) -> None:
+        """Let the pool forget everything that waits."""
+        self.fired["evicted"] += len(self.mempool)
+        self.mempool.clear()
+
+    def calm(self) -> None:
+        """Nothing is wrong with the chain or its nodes any more; only its clock stays as it is."""
+        self.trouble = Disturbance(skew_s=self.trouble.skew_s)
+        for node in self.nodes:
+            node.lag, node.lies, node.hangs, node.mute = 0, "", False, False
 
     def replace(self, op: str) -> None:
         """Take the newest block that holds an ``op`` back; our other wallet spends its claim."""
@@ -309,19 +289,19 @@ class SimChain:
     def _redeem(self) -> None:
         for raw in self._redeems():
             tx = decode(raw)
-            if tx.tx_id not in self.mempool and not self._door(tx)[0]:
-                self._admit(tx)
+            if tx.tx_id not in self.mempool and not self.mempool.refusal(tx)[0]:
+                self.mempool.admit(tx)
                 if self.instant:
                     self.mine()
 
     def _redeems(self) -> list[bytes]:
-        found = []
+        found, fee = [], max(1, self.trouble.base_fee, self.trouble.relay_fee)
         if self.kind == "coins":
             for outpoint, coin in self.ledger.coins.items():
                 preimage = self._known_preimages.get(coin.hashlock) if coin.hashlock else None
                 if preimage and coin.owner in self._payees:
                     args = {"preimage": preimage, "to": coin.owner}
-                    raw = encode(self.name, coin.owner, -1, [outpoint], 1, "redeem", args)[1]
+                    raw = encode(self.name, coin.owner, -1, [outpoint], fee, "redeem", args)[1]
                     found.append(raw)
             return found
         for op_id, op in self.ledger.ops.items():
@@ -329,7 +309,7 @@ class SimChain:
             if preimage and op.status == "open" and op.target in self._payees:
                 nonce = self.ledger.nonces[op.target]
                 args = {"op_id": op_id, "preimage": preimage}
-                found.append(encode(self.name, op.target, nonce, (), 1, "redeem", args)[1])
+                found.append(encode(self.name, op.target, nonce, (), fee, "redeem", args)[1])
         return found
 
     def simulate(self, tx: Tx) -> str:

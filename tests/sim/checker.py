@@ -8,23 +8,30 @@ I1 one effect per step and direction · I2 value conserved · I3 every saga ends
 reason and a time · I4 exactly what was done is undone, in reverse, each after the one before is
 final · I5 nothing leaves without an earlier intent · I6 the journal says done ⇔ the chain shows it
 · I7 the streams' hash chains and counts hold · I9 no preimage before the decision · I10 no hold is
-redeemed and refunded · I11 decided once, and only when every forward effect is final · I12 every
-final outcome has its own evidence or a reason, and a commit has what its chains require.
+redeemed and refunded, nothing begins after the deadline, no commit over a hold that can be refunded
+· I11 decided once, and only when every forward effect is final · I12 every final outcome has its
+own evidence or a reason, and a commit has what its chains require · I13 nothing is signed above its
+fee cap · I14 a key that a stranger used claims nothing new.
 (I8, resuming adds nothing, is a matter of running: see `world.World.resume`.)
 """
 
 import hashlib
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from typing import Final
+
+from msgspec import json
 
 from tests.sim.evidence import Evidence, Line, SagaView, Stamp, attribute, final_at
+from tests.sim.limits import priced, shunned, timely
 from tests.sim.money import conserved, postings
 from tests.sim.proofs import proven
 
 __all__ = ["Evidence", "Violation", "check"]
 
+#: Sorted names, no white space: the form in which every record is stored.
+_CANONICAL: Final = json.Encoder(order="sorted").encode
 ENDS = ("committed", "rolled_back", "closed_by_operator")
 
 
@@ -53,9 +60,12 @@ def _problems(evidence: Evidence) -> Iterator[str]:
         yield from _secret(saga, evidence)
         yield from _holds(saga)
         yield from proven(saga, evidence)
+        yield from priced(saga, evidence)
+        yield from timely(saga, evidence)
     yield from _intended(evidence, [*others, *(line for saga in sagas for line in saga.lines)])
     yield from postings(evidence)
     yield from conserved(evidence, sagas, others)
+    yield from shunned(evidence, sagas, others)
 
 
 # ---------------------------------------------------------------- I7: streams
@@ -66,16 +76,15 @@ def _streams(evidence: Evidence, sagas: list[SagaView], others: list[Line]) -> I
     heads: dict[str, tuple[int, str]] = {}
     lines: defaultdict[str, list[Line]] = defaultdict(list)
     for position, body in enumerate(evidence.bodies, start=1):
-        record = json.loads(body)
-        canonical = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        if canonical.encode() != body:
+        record = json.decode(body)
+        if _CANONICAL(record) != body:
             yield f"I7 record {position} is not in canonical form"
         stream = record["stream"]
         seq, prev = heads.get(stream, (0, "0" * 64))
         if (record["seq"], record["prev"]) != (seq + 1, prev):
             yield f"I7 record {position} does not follow record {seq} of {stream}"
         heads[stream] = record["seq"], hashlib.sha256(body).hexdigest()
-        lines[stream].append(Line(position, record["kind"], record["data"]))
+        lines[stream].append(Line(position, record["kind"], record["data"], record["at"]))
         if record["kind"] == "closed" and record["data"]["records"] != record["seq"]:
             yield f"I7 {stream} closed counting {record['data']['records']}, not {record['seq']}"
         if record["kind"] == "intent":

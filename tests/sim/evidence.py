@@ -64,6 +64,7 @@ class Evidence:
             (stamp, "evidence of saga step") when that was asked for evidence, which needs none.
         logs: (records at that time, text).
         proofs: SHA-256 in hex → stored proof.
+        births: heights of all chains when a process began.
         finality_broke: blocks that were final have been taken back; checks of timing are off.
     """
 
@@ -77,6 +78,7 @@ class Evidence:
     logs: Sequence[tuple[int, str]]
     proofs: Mapping[str, bytes]
     finality_broke: bool = False
+    births: Sequence[Mapping[str, int]] = ()
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ class Line:
     position: int
     kind: str
     data: dict[str, Any]
+    at_ms: int = 0
 
 
 @dataclass(slots=True)

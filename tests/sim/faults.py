@@ -29,18 +29,8 @@ from adapters.base import (
     Task,
 )
 from adapters.errors import Ambiguous, Rejected, Transient
-from coordinator.errors import JournalBroken
-from coordinator.journal.base import (
-    ClaimRow,
-    Entry,
-    Journal,
-    Raw,
-    Record,
-    ReservationRow,
-    SagaRow,
-)
 
-__all__ = ["Crash", "Faults", "FaultyAdapter", "FaultyJournal", "Process", "ways"]
+__all__ = ["Crash", "Faults", "FaultyAdapter", "Process", "ways"]
 
 T = TypeVar("T")
 _READ: Final = ("error", "lost", "crash_before", "crash_after")
@@ -76,6 +66,14 @@ class Process:
 
     died: asyncio.Event
     dead: bool = False
+    #: set while the process is stopped (SIGSTOP): nothing goes out and nothing comes in.
+    thaw: asyncio.Event | None = None
+
+    async def running(self) -> None:
+        """Come back when the process is not stopped."""
+        while self.thaw is not None:
+            await self.thaw.wait()
+        self.alive()
 
     def alive(self) -> None:
         if self.dead:
@@ -100,19 +98,35 @@ class Faults:
         #: anything outside that was shown a preimage: (stamp, where).
         self.shown: list[tuple[Any, str]] = []
         self.stamp: Callable[[], Any] = int
+        #: counts everything outside processes that ever changes, and the time; the world sets it.
+        self.mark: Callable[[], Any] = int
+        #: point → the marks when it was passed, and when its call came back; kept if asked for.
+        self.marks: dict[str, list[Any]] | None = None
         self._counts: Counter[str] = Counter()
+
+    @property
+    def spent(self) -> bool:
+        """Whether every fault that was wanted has fired."""
+        return len(self.fired) == len(self.wanted)
 
     def way(self, name: str) -> str | None:
         """Pass the point ``name``; return how it breaks now, or None."""
         self._counts[name] += 1
         point = f"{name}#{self._counts[name]}"
         self.points.append(point)
+        if self.marks is not None:
+            self.marks[point] = [self.mark()]
         if not self.on:
             return None
         way = self.choose(point)
         if way is not None:
             self.fired.append((point, way))
         return way
+
+    def back(self, name: str) -> None:
+        """The call of the point ``name`` that was passed last has come back."""
+        if self.marks is not None:
+            self.marks[f"{name}#{self._counts[name]}"].append(self.mark())
 
     def choose(self, point: str) -> str | None:
         """Return how ``point`` is to break; random schedules override this."""
@@ -160,6 +174,8 @@ class FaultyAdapter:
 
     async def follow(self, since: int) -> AsyncIterator[BlockEvent]:
         async for event in self._inner.follow(since):
+            if self._process.thaw is not None:
+                await self._process.running()
             self._process.alive()
             if self._faults.way(f"follow {self.chain}") == "crash_before":
                 self._process.crash()
@@ -206,13 +222,16 @@ class FaultyAdapter:
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         name = f"submit {self._faults.txs[tx_id]}"
-        self._process.alive()
+        await self._process.running()
         way = self._faults.way(name)
         if way == "error":
             return Submission(accepted=False, hint="connection refused")
         if way == "crash_before":
             self._process.crash()
         said = await self._inner.submit(tx_id, raw)
+        await self._process.running()
+        if way is None:
+            self._faults.back(name)
         if way == "crash_after":
             self._process.crash()
         if way == "lost":
@@ -238,10 +257,13 @@ class FaultyAdapter:
             self._faults.shown.append((self._faults.stamp(), f"{task.saga} {task.step}"))
 
     async def _broken(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        self._process.alive()
+        await self._process.running()
         way = self._faults.way(name)
         if way is None:
-            return await call()
+            result = await call()
+            await self._process.running()
+            self._faults.back(name)
+            return result
         if way == "error":
             raise Transient("connection refused")
         if way == "rejected":
@@ -249,109 +271,16 @@ class FaultyAdapter:
         if way == "crash_before":
             self._process.crash()
         result = await call()
+        await self._process.running()
         if way == "crash_after":
             self._process.crash()
         if way == "lost":
             raise Transient("timeout after the request was sent")
         if way == "delay":
             await asyncio.sleep(3)
-            self._process.alive()
+            await self._process.running()
         return result
 
 
 def _about(task: Task) -> str:
     return f"{task.step}.{task.direction}"
-
-
-class FaultyJournal:
-    """A journal whose appends break; once broken it stays so until the next process."""
-
-    def __init__(self, inner: Journal, faults: Faults, process: Process) -> None:
-        self._inner = inner
-        self._faults = faults
-        self._process = process
-        self._broken = False
-
-    async def append(
-        self,
-        stream: str,
-        expected: int,
-        entries: Sequence[Entry],
-        raws: Sequence[Raw] = (),
-        evidence: Sequence[bytes] = (),
-    ) -> list[Record]:
-        self._process.alive()
-        if self._broken:
-            raise JournalBroken("the journal failed before; nothing more is written")
-        way = self._faults.way("append " + "+".join(_entry_name(entry) for entry in entries))
-        if way == "crash_before":
-            self._process.crash()
-        if way == "error":
-            self._broken = True
-            raise JournalBroken("disk full; nothing of this was written")
-        if way == "delay":
-            await asyncio.sleep(2)
-            self._process.alive()
-        records = await self._inner.append(stream, expected, entries, raws, evidence)
-        if way == "crash_after":
-            self._process.crash()
-        if way == "lost":
-            self._broken = True
-            raise JournalBroken("fsync failed; what was written is not known")
-        return records
-
-    def read(self, stream: str, after: int = 0) -> list[Record]:
-        self._process.alive()
-        return self._inner.read(stream, after)
-
-    def streams(self, prefix: str = "saga:") -> list[str]:
-        return self._inner.streams(prefix)
-
-    def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
-        return self._inner.sagas(open_only=open_only)
-
-    def saga_of_key(self, key: str) -> SagaRow | None:
-        return self._inner.saga_of_key(key)
-
-    def evidence(self, digest: str) -> bytes:
-        self._process.alive()
-        return self._inner.evidence(digest)
-
-    def raw(self, tx_id: str) -> bytes:
-        self._process.alive()
-        return self._inner.raw(tx_id)
-
-    def claims(self, chain: str) -> list[ClaimRow]:
-        return self._inner.claims(chain)
-
-    def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
-        return self._inner.claim(chain, resource, value)
-
-    def locked(self, chain: str) -> dict[str, str]:
-        return self._inner.locked(chain)
-
-    def reservations(self, chain: str) -> list[ReservationRow]:
-        return self._inner.reservations(chain)
-
-    def last_position(self) -> int:
-        self._process.alive()
-        return self._inner.last_position()
-
-    def tail(self, after: int) -> list[tuple[int, str, int]]:
-        self._process.alive()
-        return self._inner.tail(after)
-
-    async def drive(self, saga: str, instance: str | None) -> None:
-        self._process.alive()
-        await self._inner.drive(saga, instance)
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-def _entry_name(entry: Entry) -> str:
-    data = entry.data
-    if "step" not in data:
-        return entry.kind
-    direction = data.get("dir", "forward" if entry.kind == "refused" else "confirm")
-    return f"{entry.kind}:{data['step']}.{direction}"

@@ -39,7 +39,7 @@ class Effect(Struct):
 
 
 class Receipt(Struct):
-    """A transaction in a block. ``effects`` is empty when it reverted; the fee is paid anyway."""
+    """A transaction in a block, and the fee that it ``paid``; without effects when it reverted."""
 
     tx: Tx
     ok: bool
@@ -48,6 +48,7 @@ class Receipt(Struct):
     block_hash: str
     time_s: int
     effects: tuple[Effect, ...]
+    paid: int = 0
 
 
 @dataclass(slots=True)
@@ -174,14 +175,17 @@ class Ledger:
         need = tx.fee + (tx.args["amount"] if tx.op in {"transfer", "hold"} else 1)
         return "" if total >= need else "inputs are worth too little"
 
-    def apply(self, tx: Tx, refusal: str, height: int, block_hash: str, time_s: int) -> Receipt:
+    def apply(
+        self, tx: Tx, refusal: str, height: int, block_hash: str, time_s: int, base_fee: int = 0
+    ) -> Receipt:
         """Put ``tx`` into a block: consume its claims, charge its fee, and do it if not refused."""
-        receipt = Receipt(tx, not refusal, refusal, height, block_hash, time_s, ())
+        receipt = Receipt(tx, not refusal, refusal, height, block_hash, time_s, (), tx.fee)
         if self.kind == "coins":
             receipt.effects = self._spend(tx, height)
         else:
             self.nonces[tx.sender] = tx.nonce + 1
-            self.move(tx.sender, "fees", self.native, tx.fee)
+            receipt.paid = min(tx.fee, base_fee + tx.tip)
+            self.move(tx.sender, "fees", self.native, receipt.paid)
             if receipt.ok:
                 receipt.effects = self._execute(tx, receipt)
         for claim in tx.claims:

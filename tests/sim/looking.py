@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from adapters.base import Attempt, Claim, Consumed, Found, Observation, Task
 from tests.sim.chain import SimChain
 from tests.sim.ledger import Effect, Receipt
@@ -35,8 +37,28 @@ def touches(tx: Tx) -> set[str]:
     return keys
 
 
-def observe(chain: SimChain, task: Task, attempts: Sequence[Attempt]) -> Observation:
-    """Look for the effect first, whoever caused it; see `Adapter.observe`."""
+def observe(
+    chain: SimChain, task: Task, attempts: Sequence[Attempt], upto: int | None = None
+) -> Observation:
+    """Look for the effect first, whoever caused it; see `Adapter.observe`.
+
+    Args:
+        upto: what a node shows that is behind: no block above this height.
+    """
+    seen = _look(chain, task, attempts)
+    if upto is None or upto >= chain.tip.height:
+        return seen
+    told = seen.found or seen.consumed
+    if told is None or told.height > upto:
+        return Observation(upto)
+    final = upto - told.height + 1 >= chain.confirmations
+    if seen.found is not None:
+        return Observation(upto, found=replace(seen.found, final=final))
+    assert seen.consumed is not None
+    return Observation(upto, consumed=replace(seen.consumed, final=final))
+
+
+def _look(chain: SimChain, task: Task, attempts: Sequence[Attempt]) -> Observation:
     height = chain.tip.height
     op = CALLS[task.action["kind"], task.direction]
     if chain.kind == "nonce" and op != "transfer":
@@ -157,15 +179,15 @@ def _facts(chain: SimChain, receipt: Receipt, attempts: Sequence[Attempt]) -> di
 def _fee(chain: SimChain, receipt: Receipt, attempts: Sequence[Attempt]) -> int:
     """Paid by us: the decisive transaction, and other attempts of its generation that landed."""
     if len(attempts) == 1 and attempts[0].tx_id == receipt.tx.tx_id:
-        return receipt.tx.fee
+        return receipt.paid
     mine = next((a for a in attempts if a.tx_id == receipt.tx.tx_id), None)
     generation = max((a.facts["gen"] for a in attempts), default=1)
     total = 0
     if mine is not None:
-        generation, total = mine.facts["gen"], receipt.tx.fee
+        generation, total = mine.facts["gen"], receipt.paid
     for attempt in attempts:
         landed = chain.ledger.receipts.get(attempt.tx_id)
         if landed is None or landed is receipt or attempt.facts["gen"] != generation:
             continue
-        total += landed.tx.fee
+        total += landed.paid
     return total

@@ -23,6 +23,7 @@ from proofs.errors import CanonicalError
 __all__ = ["MemoryJournal", "MemoryStore"]
 
 _NOWHERE: Final = Path(":memory:")
+_TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'meta'"
 
 
 def _empty() -> bytes:
@@ -33,14 +34,29 @@ def _empty() -> bytes:
 
 
 _EMPTY: Final = _empty()
+#: Connections of stores that nobody reads any more; each has compiled every statement already.
+_POOL: list[apsw.Connection] = []
+
+
+def _opened() -> apsw.Connection:
+    connection = apsw.Connection(":memory:")
+    connection.deserialize("main", _EMPTY)
+    return connection
+
+
+def _clearing() -> str:
+    names = [name for (name,) in _opened().execute(_TABLES)]
+    return "".join(f"DELETE FROM {name};" for name in names)
+
+
+_CLEARED: Final = _clearing()
 
 
 class MemoryStore:
     """What is on the "disk"; ``records``, ``raws`` and ``proofs`` repeat it for the checker."""
 
     def __init__(self) -> None:
-        connection = apsw.Connection(":memory:")
-        connection.deserialize("main", _EMPTY)
+        connection = _POOL.pop() if _POOL else _opened()
         self.records: list[Record] = []
         self.raws: dict[str, bytes] = {}
         self.proofs: dict[str, bytes] = {}
@@ -49,8 +65,19 @@ class MemoryStore:
         # One for all processes: a writer sees others' commits only on another connection.
         self.writer = Writer(connection)
         self.encoder = DataEncoder()
+        #: stream → its records as they were read back, each parsed and verified once.
+        self.parsed: dict[str, list[Record]] = {}
         #: told how many records were just written.
         self.written: Callable[[int], None] = lambda _count: None
+
+    def read(self, saga: str) -> list[Record]:
+        """Return a saga's records."""
+        return [record for record in self.records if record.stream == f"saga:{saga}"]
+
+    def recycle(self) -> None:
+        """Hand the connection to a store that is still to be made; nothing reads this one again."""
+        self.connection.execute(_CLEARED)
+        _POOL.append(self.connection)
 
 
 class MemoryJournal:
@@ -105,7 +132,9 @@ class MemoryJournal:
     # ------------------------------------------------------------ reading
 
     def read(self, stream: str, after: int = 0) -> list[Record]:
-        return self._reader.read(stream, after)
+        known = self._store.parsed.setdefault(stream, [])
+        known += self._reader.read(stream, len(known))
+        return known[after:]
 
     def streams(self, prefix: str = "saga:") -> list[str]:
         return self._reader.streams(prefix)
@@ -120,7 +149,8 @@ class MemoryJournal:
         return self._reader.evidence(digest)
 
     def raw(self, tx_id: str) -> bytes:
-        return self._reader.raw(tx_id)
+        known = self._store.raws.get(tx_id)
+        return known if known is not None else self._reader.raw(tx_id)
 
     def claims(self, chain: str) -> list[ClaimRow]:
         return self._reader.claims(chain)
@@ -138,7 +168,8 @@ class MemoryJournal:
         return self._reader.last_position()
 
     def tail(self, after: int) -> list[tuple[int, str, int]]:
-        return self._reader.tail(after)
+        # Asked twice a second by every process, and nearly always in vain.
+        return self._reader.tail(after) if after < len(self._store.records) else []
 
     async def drive(self, saga: str, instance: str | None) -> None:
         self._writer.begin(self._now_ms())

@@ -16,14 +16,14 @@ def postings(evidence: Evidence) -> Iterator[str]:
         for block in chain.blocks:
             for receipt in block.receipts:
                 if chain.kind == "nonce" or receipt.ok:
-                    balances[receipt.tx.sender, chain.native] -= receipt.tx.fee
-                    balances["fees", chain.native] += receipt.tx.fee
+                    balances[receipt.tx.sender, chain.native] -= receipt.paid
+                    balances["fees", chain.native] += receipt.paid
                 for effect in receipt.effects:
                     amount = effect.amount
                     if chain.kind == "coins" and effect.kind in {"redeem", "refund"}:
                         # the escrow pays the fee of its spend
-                        balances["escrow", chain.native] -= receipt.tx.fee
-                        balances[receipt.tx.sender, chain.native] += receipt.tx.fee
+                        balances["escrow", chain.native] -= receipt.paid
+                        balances[receipt.tx.sender, chain.native] += receipt.paid
                     balances[effect.source, effect.asset] -= amount
                     balances[effect.target, effect.asset] += amount
         wrong = {
@@ -120,4 +120,4 @@ def _fees(lines: Sequence[Line], evidence: Evidence) -> Iterator[tuple[str, int]
         for block in chain.blocks:
             for receipt in block.receipts:
                 if receipt.tx.tx_id in intended:
-                    yield chain.native, receipt.tx.fee
+                    yield chain.native, receipt.paid

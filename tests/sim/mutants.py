@@ -1,7 +1,8 @@
 """Engines that are broken on purpose. If the checker lets one pass, the tests prove nothing.
 
 Each mutant breaks one rule at one of two seams: what the engine hears from and says to a chain
-(`wrap`), or what it decides (`decide`). The rest of the engine is the real one.
+(`wrap`), or what it decides (`decide`). The rest of the engine is the real one. Which case catches
+it, with which words, stands with all other mutants in ``tests/mutants/``.
 """
 
 import hashlib
@@ -36,7 +37,7 @@ from tests.sim.preimages import preimage_of
 from tests.sim.tx import decode, encode
 from tests.sim.world import World
 
-__all__ = ["MUTANTS", "Mutant", "installed"]
+__all__ = ["MUTANTS", "Mutant", "broken", "installed"]
 
 Deciding = Callable[[SagaState, Now], Decision]
 
@@ -159,6 +160,52 @@ class SecretInFacts(SimAdapter):
         return replace(prepared, facts={**prepared.facts, "note": secret.hex()})
 
 
+class TriesDeadNonces(SimAdapter):
+    """Makes an undo again under the nonce that its failure has consumed."""
+
+    def __init__(self, chain: SimChain) -> None:
+        super().__init__(chain, ASSETS)
+        self._first: dict[tuple[str, str], int] = {}
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        prepared = await super().prepare(task, purpose, book, former)
+        tx = decode(prepared.raw)
+        if task.direction != "undo" or tx.nonce < 0:
+            return prepared
+        nonce = self._first.setdefault((task.saga, task.step), tx.nonce)
+        if nonce == tx.nonce:
+            return prepared
+        tx_id, raw = encode(tx.chain, tx.sender, nonce, (), tx.fee, tx.op, tx.args)
+        return replace(prepared, tx_id=tx_id, raw=raw, claim=((tx.sender, nonce),))
+
+
+class BalanceIsEffect(SimAdapter):
+    """Takes a transfer for done when its target holds that much more than at first."""
+
+    def __init__(self, chain: SimChain) -> None:
+        super().__init__(chain, ASSETS)
+        self._before: dict[tuple[str, str], int] = {}
+
+    async def prepare(
+        self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+    ) -> Prepared:
+        held = self._chain.ledger.balances[task.action["to"], task.action["asset"]]
+        self._before.setdefault((task.saga, task.step), held)
+        return await super().prepare(task, purpose, book, former)
+
+    async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        before = self._before.get((task.saga, task.step))
+        held = self._chain.ledger.balances[task.action["to"], task.action["asset"]]
+        risen = before is not None and held >= before + int(task.action["amount"])
+        if not risen or task.direction != "forward" or not attempts:
+            return await super().observe(task, attempts)
+        tip = self._chain.tip
+        facts = {**attempts[-1].facts, "fee": "0", "time": tip.time_s}
+        return Observation(tip.height, Found(attempts[-1].tx_id, tip.hash, tip.height, True, facts))
+
+
 def _efforts(state: SagaState, change: Callable[[str, str, Effort], str]) -> SagaState:
     """Return ``state`` with the phases of its efforts as ``change`` says."""
     seen = state.copied()
@@ -256,14 +303,19 @@ def confirm_skipped(state: SagaState, now: Now) -> Decision:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """``rule``: the number of a rule that the checker must name."""
+    """A world's adapters wrapped, its decisions replaced, or its preimages leaked."""
 
     name: str
-    rule: str
     wrap: Callable[[SimChain], Adapter] | None = None
     decide: Deciding | None = None
     #: hand the preimage to its channel when the forward intent is made.
     tells_early: bool = False
+
+    def prepare(self, world: World) -> None:
+        """Give ``world`` the broken parts."""
+        if self.wrap is not None:
+            world.make_adapter = self.wrap
+        world.tells_early = self.tells_early
 
 
 def _plain(kind: Any) -> Callable[[SimChain], Adapter]:
@@ -271,23 +323,34 @@ def _plain(kind: Any) -> Callable[[SimChain], Adapter]:
 
 
 MUTANTS: Final = (
-    Mutant("send before the journal", "I5", _plain(SendsFirst)),
-    Mutant("new nonce on resume", "I5", SignsAgain),
-    Mutant("timeout is failure", "I6", TimeoutIsFailure),
-    Mutant("broadcast is final", "I6", _plain(MempoolIsFinal)),
-    Mutant("a receipt is an effect", "I6", _plain(ReadsStatusAlone)),
-    Mutant("secret in a record", "I9", _plain(SecretInFacts)),
-    Mutant("secret before the decision", "I9", tells_early=True),
-    Mutant("undo in forward order", "I4", decide=undo_forwards),
-    Mutant("undo of the failed step", "I4", decide=undo_the_failed),
-    Mutant("undo not awaited", "I4", decide=undo_unawaited),
-    Mutant("undo forgotten", "I3", decide=undo_forgotten),
-    Mutant("commit before final", "I11", decide=commit_early),
-    Mutant("commit without proof", "I12", decide=commit_unproved),
-    Mutant("close without proof", "I12", decide=close_unproved),
-    Mutant("proof of another block", "I12", _plain(ProvesAnother)),
-    Mutant("confirm skipped", "I3", decide=confirm_skipped),
+    Mutant("send before the journal", _plain(SendsFirst)),
+    Mutant("new nonce on resume", SignsAgain),
+    Mutant("timeout is failure", TimeoutIsFailure),
+    Mutant("broadcast is final", _plain(MempoolIsFinal)),
+    Mutant("a receipt is an effect", _plain(ReadsStatusAlone)),
+    Mutant("secret in a record", _plain(SecretInFacts)),
+    Mutant("secret before the decision", tells_early=True),
+    Mutant("undo in forward order", decide=undo_forwards),
+    Mutant("undo of the failed step", decide=undo_the_failed),
+    Mutant("undo not awaited", decide=undo_unawaited),
+    Mutant("undo forgotten", decide=undo_forgotten),
+    Mutant("commit before final", decide=commit_early),
+    Mutant("commit without proof", decide=commit_unproved),
+    Mutant("close without proof", decide=close_unproved),
+    Mutant("proof of another block", _plain(ProvesAnother)),
+    Mutant("confirm skipped", decide=confirm_skipped),
+    Mutant("undo retried under a dead nonce", TriesDeadNonces),
+    Mutant("close by shared balances", BalanceIsEffect),
 )
+
+
+def broken(name: str) -> Callable[[World], None]:
+    """Break this process's engine for good; return what prepares a world for it."""
+    mutant = next(one for one in MUTANTS if one.name == name)
+    engine: Any = turn
+    if mutant.decide is not None:
+        engine.decide = mutant.decide
+    return mutant.prepare
 
 
 @contextmanager
@@ -295,15 +358,7 @@ def installed(mutant: Mutant) -> Iterator[Callable[[World], None]]:
     """Break the engine for the duration; the value prepares a world for it."""
     engine: Any = turn
     real = engine.decide
-
-    def prepare(world: World) -> None:
-        if mutant.wrap is not None:
-            world.make_adapter = mutant.wrap
-        world.tells_early = mutant.tells_early
-
-    if mutant.decide is not None:
-        engine.decide = mutant.decide
     try:
-        yield prepare
+        yield broken(mutant.name)
     finally:
         engine.decide = real

@@ -9,11 +9,12 @@ from proofs import canonical
 from tests.sim.adapter import SimAdapter
 from tests.sim.chain import SimChain, SimClock
 
-__all__ = ["ASSETS", "PLANS", "build_chains", "lock_of", "started_of"]
+__all__ = ["ASSETS", "PLANS", "build_chains", "lock_of", "specs_of", "started_of"]
 
 ASSETS: Final = {"ALZ": 18, "POL": 18, "ETH": 18, "BTC": 8}
 DEADLINE_S: Final = 14
 REFUND_AFTER: Final = 28
+_DIGESTS: dict[int, tuple[Mapping[str, Any], str]] = {}
 
 
 def _step(
@@ -100,11 +101,18 @@ def build_chains(
     return chains
 
 
+def specs_of(name: str) -> tuple[StepSpec, ...]:
+    """Return a plan's steps; ``plan:step+step`` keeps some of them, in the plan's order."""
+    plan, _, kept = name.partition(":")
+    steps = set(kept.split("+")) if kept else None
+    return tuple(spec for spec in PLANS[plan] if steps is None or spec.id in steps)
+
+
 async def lock_of(
     name: str, adapters: Mapping[str, Adapter], specs: tuple[StepSpec, ...] | None = None
 ) -> dict[str, Any]:
     """Resolve a plan shape into a LOCK."""
-    specs = specs or PLANS[name]
+    specs = specs or specs_of(name)
     steps = [locked(spec, await adapters[spec.chain].resolve(spec)) for spec in specs]
     used = sorted({spec.chain for spec in specs})
     return {
@@ -116,6 +124,14 @@ async def lock_of(
         "steps": steps,
         "confirm_order": [step["id"] for step in steps if step["confirm"]],
     }
+
+
+def _digest(lock: Mapping[str, Any]) -> str:
+    """Return the plan digest, worked out once for each LOCK."""
+    known = _DIGESTS.get(id(lock))
+    if known is None or known[0] is not lock:
+        known = _DIGESTS[id(lock)] = (lock, canonical.digest(lock))
+    return known[1]
 
 
 def started_of(
@@ -149,7 +165,7 @@ def started_of(
     return {
         "saga": saga,
         "key": key,
-        "digest": canonical.digest(lock),
+        "digest": _digest(lock),
         "plan": lock,
         "deadline_s": now_ms // 1000 + lock["deadline_s"],
         "expiries": expiries,

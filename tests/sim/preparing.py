@@ -106,10 +106,8 @@ def prepare(
         if attempt.facts["gen"] == task.generation
         and (attempt.purpose == "tombstone") == (purpose == "tombstone")
     ]
-    fee = max([int(a.fee["fee"]) for a in own]) * 11 // 10 + 1 if own else FEE
     cap = (FORWARD_CAP if purpose == "effect" else BURN_CAP) * task.cap_pct // 100
-    if fee > cap:
-        raise Rejected(f"fee {fee} is above the cap {cap}", code="policy")
+    fee, tip = _price(chain, own, cap)
     op, args = _call(task, purpose)
     claim = own[-1].claim if own else None
     if chain.kind == "coins":
@@ -123,27 +121,43 @@ def prepare(
         claim = claim or _nonce(chain, task, purpose, fee, book)
         sender, nonce = claim[0]
     inputs = [outpoint for outpoint, _ in claim] if nonce < 0 else ()
-    tx_id, raw = encode(chain.name, sender, nonce, inputs, fee, op, args)
+    tx_id, raw = encode(chain.name, sender, nonce, inputs, fee, op, args, tip)
     facts: dict[str, Any] = {"gen": task.generation}
     if nonce < 0:
         facts["outpoint"] = f"{tx_id}:0"
     elif purpose == "effect" and (task.action["kind"], task.direction) == ("transfer", "forward"):
         facts["brings"] = [task.action["to"], task.action["asset"], task.action["amount"]]
-    fees = {"fee": str(fee), "cap": str(cap)}
+    fees = {"fee": str(fee), "tip": str(tip), "cap": str(cap)}
     return Prepared(tx_id, raw, claim, chain.tip.height, fees, facts)
 
 
 def fill(chain: SimChain, resource: str, value: int, former: Sequence[Attempt]) -> Prepared:
     """Build a self-spend for one nonce; see `Adapter.fill`."""
-    fee = max(int(a.fee["fee"]) for a in former) * 11 // 10 + 1 if former else FEE
-    if fee > BURN_CAP:
-        raise Rejected(f"fee {fee} is above the cap {BURN_CAP}", code="policy")
+    fee, tip = _price(chain, former, BURN_CAP)
     missing = fee - chain.ledger.balances[resource, chain.native]
     if missing > 0:
         raise _unfunded("no money for gas", resource, chain, missing)
-    tx_id, raw = encode(chain.name, resource, value, (), fee, "self", {})
-    fees = {"fee": str(fee), "cap": str(BURN_CAP)}
+    tx_id, raw = encode(chain.name, resource, value, (), fee, "self", {}, tip)
+    fees = {"fee": str(fee), "tip": str(tip), "cap": str(BURN_CAP)}
     return Prepared(tx_id, raw, ((resource, value),), chain.tip.height, fees, {"gen": 1})
+
+
+def _price(chain: SimChain, former: Sequence[Attempt], cap: int) -> tuple[int, int]:
+    """Return (fee, tip): room for the base fee to double, and by the pool's replacement rules more
+    than any of ``former``; never above ``cap``.
+    """
+    base = chain.trouble.base_fee
+    fee, tip = max(FEE, 2 * base + FEE if chain.kind == "nonce" else base), FEE
+    fee = max(fee, chain.trouble.relay_fee)
+    if base > cap:
+        raise Rejected(f"a block costs {base} now, the cap is {cap}", code="policy")
+    fee = min(fee, cap)
+    for attempt in former:
+        fee = max(fee, int(attempt.fee["fee"]) * 11 // 10 + 1)
+        tip = max(tip, int(attempt.fee["tip"]) * 11 // 10 + 1)
+    if fee > cap:
+        raise Rejected(f"fee {fee} is above the cap {cap}", code="policy")
+    return (fee, tip) if chain.kind == "nonce" else (fee, fee)
 
 
 def _call(task: Task, purpose: Purpose) -> tuple[str, Mapping[str, Any]]:

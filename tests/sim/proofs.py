@@ -16,7 +16,8 @@ _OUTCOMES = ("done", "not_done")
 
 def proven(saga: SagaView, evidence: Evidence) -> Iterator[str]:
     """Name every breach of I12."""
-    asked = {name: chain["proof"] for name, chain in saga.plan["chains"].items()}
+    # A plan that was resolved before there was evidence asks for none.
+    asked = {name: chain.get("proof", "none") for name, chain in saga.plan["chains"].items()}
     chains = {step["id"]: step["chain"] for step in saga.plan["steps"]}
     #: (step, direction) → its present outcome, and what is recorded of its evidence.
     outcomes: dict[tuple[str, str], Line] = {}

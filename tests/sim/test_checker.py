@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from msgspec.structs import replace as restated
@@ -10,6 +11,7 @@ from msgspec.structs import replace as restated
 from tests.sim.cases import Case, build
 from tests.sim.checker import Evidence, Violation, check
 from tests.sim.ledger import Receipt
+from tests.sim.tx import decode, encode
 from tests.sim.world import evidence_of
 
 
@@ -111,6 +113,53 @@ def unproven(found: Evidence) -> Evidence:
     return replace(found, bodies=kept)
 
 
+def edited(found: Evidence, kind: bytes, change: Callable[[dict[str, Any]], None]) -> Evidence:
+    """Change the last record of a kind; the hash chain is none of this tampering's business."""
+    at = max(n for n, body in enumerate(found.bodies) if b'"kind":"' + kind + b'"' in body)
+    record = json.loads(found.bodies[at])
+    change(record)
+    body = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return replace(found, bodies=[*found.bodies[:at], body, *found.bodies[at + 1 :]])
+
+
+def overpriced(found: Evidence) -> Evidence:
+    """What was signed costs more than the plan allows."""
+
+    def lower(record: dict[str, Any]) -> None:
+        record["data"]["plan"]["chains"]["poly"]["fee_caps"] = {"forward": "9", "burn": "9"}
+
+    return edited(found, b"started", lower)
+
+
+def begun_late(found: Evidence) -> Evidence:
+    """The first effect began after the deadline."""
+
+    def shorten(record: dict[str, Any]) -> None:
+        record["data"]["deadline_s"] -= 1_000
+
+    return edited(found, b"started", shorten)
+
+
+def exposed(found: Evidence) -> Evidence:
+    """The commit was decided when the hold could be refunded already."""
+
+    def expire(record: dict[str, Any]) -> None:
+        record["data"]["expiries"] = {"hold": {"height": 1}}
+
+    return edited(found, b"started", expire)
+
+
+def strange(found: Evidence) -> Evidence:
+    """Long before the account's other claims its key signed what no record knows."""
+    chain = found.chains["eth"]
+    _, raw = encode("eth", "ops", 99, (), 0, "self", {"by": "a stranger"})
+    early = Receipt(decode(raw), True, "", 0, chain.blocks[0].hash, 0, ())
+    chain.blocks[0].receipts.append(early)
+    chain.blocks[0].height = -9
+    births = [dict.fromkeys(found.chains, -9)]
+    return replace(found, births=births)
+
+
 SUCCESS, FAILURE = Case("reference"), Case("reference", "mint:reverted")
 
 
@@ -127,9 +176,13 @@ SUCCESS, FAILURE = Case("reference"), Case("reference", "mint:reverted")
         ("I7", SUCCESS, flipped),
         ("I9", SUCCESS, told),
         ("I10", SUCCESS, both),
+        ("I10", FAILURE, begun_late),
+        ("I10", SUCCESS, exposed),
         ("I11", SUCCESS, decided_twice),
         ("I12", SUCCESS, proof_lost),
         ("I12", FAILURE, unproven),
+        ("I13", SUCCESS, overpriced),
+        ("I14", SUCCESS, strange),
     ],
 )
 def test_tampered_evidence_is_refused(

@@ -116,7 +116,7 @@ class Scene:
         await self.until(lambda: self.waiting(op), 20)
         ours = self.waiting(op)[0]
         self.lose(ours)
-        self.chain._admit(strangers(self.chain, ours))
+        self.chain.mempool.admit(strangers(self.chain, ours))
         self.chain.trouble.stuck.discard(op)
         self.chain.mine()
         assert self.chain.ledger.nonces["ops"] == ours.nonce, "ours was in a block, too"
@@ -327,7 +327,7 @@ def faulty(point: str = "", way: str = "") -> World:
         for ours in [tx for tx in chain.mempool.values() if tx.op == "lock"]:
             if chain.trouble.stuck:
                 del chain.mempool[ours.tx_id]
-                chain._admit(strangers(chain, ours))
+                chain.mempool.admit(strangers(chain, ours))
                 chain.trouble.stuck.clear()
 
     world = World("single", faults=Faults({point: way} if point else {}))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Task
+from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Submission, Task
 from tests.sim.adapter import SimAdapter
 from tests.sim.checker import check
 from tests.sim.faults import Faults
@@ -78,6 +78,27 @@ def test_a_transaction_with_a_preimage_is_built_only_when_its_reveal_is_durable(
 def test_a_payee_that_takes_its_time_is_waited_for() -> None:
     world = play("reference", payee_ticks=12)
     assert ends(world) == {"committed"}
+
+
+def test_an_alarm_shows_what_a_node_said_to_the_bytes_and_which_they_are() -> None:
+    said = "min relay fee not met"
+
+    class Refusing(SimAdapter):
+        async def submit(self, tx_id: str, raw: bytes) -> Submission:
+            if b"refund" in raw:
+                return Submission(accepted=False, hint=said)
+            return await super().submit(tx_id, raw)
+
+    def fails(world: World) -> None:
+        world.chains["eth"].trouble.reverting.add("mint")
+
+    world = play("reference", {1: fails}, make_adapter=lambda c: Refusing(c, ASSETS), max_ticks=300)
+    stuck = [record.data for record in world.store.records if record.kind == "stuck"][-1]
+    (attempt, *_) = stuck["evidence"]["attempts"]
+    assert (stuck["code"], stuck["evidence"]["said"]) == ("not_included", said)
+    assert attempt["tx"] in {r.data["tx"] for r in world.store.records if r.kind == "intent"}
+    assert attempt["claim"]
+    assert stuck["evidence"]["height"] > 0
 
 
 def test_a_payee_that_never_redeems_leaves_the_saga_stuck_with_a_question() -> None:

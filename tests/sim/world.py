@@ -1,7 +1,9 @@
 """The real engine in a simulated world: processes that die and come again, blocks that tick."""
 
 import asyncio
+import hashlib
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,14 +11,17 @@ from typing import Any, Final
 
 from adapters.base import Adapter
 from coordinator.errors import ClaimTaken, Fenced, JournalBroken, KeyTaken
-from coordinator.journal.base import Entry, SagaRow
+from coordinator.journal.base import Entry, Journal, SagaRow
+from coordinator.ports import Settings
 from coordinator.reserving import coins_of
 from coordinator.runner import Runner
 from tests.sim import virtual_time
 from tests.sim.adapter import SimAdapter
 from tests.sim.chain import SimChain, SimClock
 from tests.sim.checker import Evidence
-from tests.sim.faults import Crash, Faults, FaultyAdapter, FaultyJournal, Process
+from tests.sim.disturbance import Node
+from tests.sim.faults import Crash, Faults, FaultyAdapter, Process
+from tests.sim.faulty_journal import FaultyJournal
 from tests.sim.memory_journal import MemoryJournal, MemoryStore
 from tests.sim.plans import ASSETS, build_chains, lock_of, started_of
 from tests.sim.preimages import LeakingPreimages, Preimages, preimage_of
@@ -24,6 +29,11 @@ from tests.sim.preimages import LeakingPreimages, Preimages, preimage_of
 __all__ = ["NotLive", "Stamp", "World", "evidence_of", "saga_id", "unfinished"]
 
 ENDS: Final = frozenset({"committed", "rolled_back", "closed_by_operator"})
+
+#: Others' records are looked for once a block, as blocks come each second.
+SETTINGS: Final = Settings(journal_poll_ms=1_000)
+#: (plan, terms of its chains) → LOCK.
+_LOCKS: dict[tuple[str, tuple[str, ...]], Mapping[str, Any]] = {}
 
 #: A supervisor needs a moment to start the next process.
 RESTART_S: Final = 0.3
@@ -56,8 +66,13 @@ class World:
 
     Args:
         plan: name in `plans.PLANS`; ``sagas`` of it start together.
+        plans: instead, one name for each saga (`plans.specs_of`).
+        stagger_s: seconds between the starts of two sagas.
         events: tick → what happens then.
         coordinators: how many processes drive the same sagas at once.
+        nodes: in front of each chain.
+        bump_blocks: what so many blocks pass by is replaced (0: it waits).
+        payee_ticks: what a payee needs before it redeems; None: it never does.
     """
 
     plan: str
@@ -67,7 +82,11 @@ class World:
     max_ticks: int = 600
     confirmations: int = 2
     coordinators: int = 1
-    payee_ticks: int = 1
+    payee_ticks: int | None = 1
+    plans: tuple[str, ...] = ()
+    stagger_s: float = 0
+    nodes: int = 1
+    bump_blocks: int = 0
     #: negative controls put a broken adapter here, or leak secrets.
     make_adapter: Callable[[SimChain], Adapter] = _plain_adapter
     tells_early: bool = False
@@ -81,11 +100,25 @@ class World:
     logs: list[tuple[int, str]] = field(init=False, default_factory=list)
     lives: int = field(init=False, default=0)
     ticks: int = field(init=False, default=0)
+    #: the processes of this life, by number.
+    processes: dict[int, Process] = field(init=False, default_factory=dict)
+    #: where processes began in worlds that ended well; a process that begins there is not run.
+    known: set[bytes] | None = None
+    begun: list[bytes] = field(init=False, default_factory=list)
+    #: heights of all chains when a process began.
+    births: list[Mapping[str, int]] = field(init=False, default_factory=list)
+    merged: bool = field(init=False, default=False)
+    #: kinds of disturbances of processes that happened, beside `Faults.fired`.
+    fired: Counter[str] = field(init=False, default_factory=Counter)
+    _ended: set[int] = field(init=False, default_factory=set)
+    _thaws: list[tuple[int, Process]] = field(init=False, default_factory=list)
     _deliveries: list[tuple[int, str]] = field(init=False, default_factory=list)
     _up: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         self.clock = SimClock()
+        if self.plans:
+            self.sagas = len(self.plans)
         self.chains = build_chains(
             self.clock, confirmations=self.confirmations, rich=max(1, self.sagas)
         )
@@ -94,7 +127,10 @@ class World:
         self.starts = {name: dict(chain.ledger.balances) for name, chain in self.chains.items()}
         for chain in self.chains.values():
             chain.stamp = self.stamp
+            chain.nodes = [Node() for _ in range(self.nodes)]
+            chain.bump_blocks = self.bump_blocks
         self.faults.stamp = self.stamp
+        self.faults.mark = self._mark
 
     def _note(self, records: int) -> None:
         heights = self.stamp().heights
@@ -104,6 +140,37 @@ class World:
         return Stamp(
             len(self.store.records), {name: c.tip.height for name, c in self.chains.items()}
         )
+
+    def _mark(self) -> tuple[int, ...]:
+        """Counts of whatever outlives a process: it changes if and only if one of them does."""
+        sent = [len(chain.received) for chain in self.chains.values()]
+        read = [len(chain.feed) for chain in self.chains.values()]
+        told = len(self.faults.shown) + len(self._deliveries)
+        return (self.clock.now_ms, len(self.store.records), *sent, *read, told)
+
+    def digest(self) -> bytes:
+        """Digest of whatever outlives a process: what the next one finds, and the checker reads.
+
+        The past of two worlds of one case that have the same digest is the same, and if no fault is
+        left to fire, so is their future.
+        """
+        found: list[Any] = [self.clock.now_ms, self._deliveries, self.faults.shown, self.stamps]
+        found.append([record.hash for record in self.store.records])
+        for chain in self.chains.values():
+            found.append([(item.tx.tx_id, item.stamp) for item in chain.received])
+            found.append([(block.hash, removed) for block, removed in chain.feed])
+            found.append(list(chain.mempool))
+        return hashlib.blake2b(repr(found).encode(), digest_size=16).digest()
+
+    def _merges(self) -> bool:
+        """Whether the next process begins where one of an earlier world of this case began, which
+        ended well (``known``)."""
+        if self.known is None or not self.lives or not self.faults.spent:
+            return False
+        digest = self.digest()
+        self.merged = digest in self.known
+        self.begun.append(digest)
+        return self.merged
 
     # ------------------------------------------------------------ running
 
@@ -120,7 +187,7 @@ class World:
     async def _main(self) -> None:
         ticker = asyncio.create_task(self._tick_for_ever())
         try:
-            while not self._over():
+            while not self._over() and not self._merges():
                 self.lives += 1
                 if self.lives > 400:
                     raise NotLive(f"{self.lives} processes were not enough")
@@ -147,7 +214,10 @@ class World:
             asyncio.create_task(self._coordinator(number)) for number in range(self.coordinators)
         ]
         clock = asyncio.create_task(self._time_is_up())
+        began_ms = self.clock.now_ms
         await asyncio.wait([*lives, clock], return_when=asyncio.FIRST_COMPLETED)
+        if self.lives > 1 and self.clock.now_ms - began_ms <= 1_000 and not self._over():
+            self.fired["died while recovering"] += 1
         if not clock.done() and self.coordinators > 1:
             await asyncio.wait(lives, timeout=30)  # the other one goes on alone for a while
         for task in (*lives, clock):
@@ -162,7 +232,8 @@ class World:
         await self._up.wait()
 
     async def _coordinator(self, number: int) -> None:
-        process = Process(asyncio.Event())
+        process = self.processes[number] = Process(asyncio.Event())
+        self.births.append(self.stamp().heights)
         run = asyncio.create_task(self._process(process, number))
         died = asyncio.create_task(process.died.wait())
         try:
@@ -175,12 +246,13 @@ class World:
             run.cancel()
         await run
 
+    def open_journal(self, process: Process) -> Journal:
+        """Open the journal for one life; worlds with a disk have another one (tests/disk)."""
+        assert not process.dead
+        return MemoryJournal(self.store, lambda: self.clock.now_ms)
+
     async def _process(self, process: Process, number: int) -> None:
-        journal = FaultyJournal(
-            MemoryJournal(self.store, lambda: self.clock.now_ms),
-            self.faults,
-            process,
-        )
+        journal = FaultyJournal(self.open_journal(process), self.faults, process)
         plain = {name: _plain_adapter(chain) for name, chain in self.chains.items()}
         adapters = {
             name: FaultyAdapter(self.make_adapter(chain), self.faults, process)
@@ -195,6 +267,7 @@ class World:
             clock=virtual_time.VirtualClock(self.clock),
             instance=f"sim-{number}",
             deliver=self._deliver,
+            settings=SETTINGS,
         )
         await runner.run(self._ids(journal, plain))
 
@@ -203,9 +276,13 @@ class World:
     ) -> AsyncIterator[str]:
         """Start the sagas that are not there yet (the service's part), name the open ones."""
         for number in range(self.sagas):
+            if number in self._ended:
+                continue
             saga = saga_id(number)
-            while journal.saga_of_key(f"key-{number}") is None:
-                lock = await lock_of(self.plan, adapters)
+            while (row := journal.saga_of_key(f"key-{number}")) is None:
+                if self.stagger_s:
+                    await asyncio.sleep(self.stagger_s)
+                lock = await self._lock(number, adapters)
                 data = started_of(
                     saga, f"key-{number}", lock, adapters, self.chains, self.clock.now_ms
                 )
@@ -213,9 +290,36 @@ class World:
                     data["coins"] = coins
                 with suppress(KeyTaken, Fenced, ClaimTaken):
                     await journal.append(f"saga:{saga}", 0, [Entry("started", data)])
-            row = journal.saga_of_key(f"key-{number}")
-            if row is not None and row.state not in ENDS:
+            if row.state in ENDS:
+                self._ended.add(number)
+            else:
                 yield saga
+
+    async def _lock(self, number: int, adapters: Mapping[str, SimAdapter]) -> Mapping[str, Any]:
+        """Return the saga's LOCK; the same plan on the same terms is resolved once."""
+        plan = self.plans[number] if self.plans else self.plan
+        terms = tuple([str(adapter.terms()) for adapter in adapters.values()])
+        lock = _LOCKS.get((plan, terms))
+        if lock is None:
+            lock = _LOCKS[plan, terms] = await lock_of(plan, adapters)
+        return lock
+
+    def freeze(self, number: int, ticks: int) -> None:
+        """Stop one process (SIGSTOP) for some ticks, whatever it is about to do."""
+        process = self.processes.get(number)
+        if process is None or process.thaw is not None or process.dead:
+            return
+        process.thaw = asyncio.Event()
+        self.fired["process stopped"] += 1
+        self._thaws.append((self.ticks + ticks, process))
+
+    def _go_on(self) -> None:
+        """Let those processes go on whose time has come."""
+        for due, process in self._thaws:
+            if due <= self.ticks and process.thaw is not None:
+                process.thaw.set()
+                process.thaw = None
+        self._thaws = [item for item in self._thaws if item[0] > self.ticks]
 
     def _show(self, saga: str, step: str) -> None:
         self.faults.shown.append((self.stamp(), f"{saga} {step}"))
@@ -228,7 +332,8 @@ class World:
     ) -> None:
         assert deliver in {"secret", "file"}, (deliver, facts)
         self._show(saga, step)
-        self._deliveries.append((self.ticks + self.payee_ticks, preimage.hex()))
+        if self.payee_ticks is not None:
+            self._deliveries.append((self.ticks + self.payee_ticks, preimage.hex()))
 
     # ------------------------------------------------------------ ticking
 
@@ -241,8 +346,10 @@ class World:
             event = self.events.get(self.ticks)
             if event is not None:
                 event(self)
+            if self._thaws:
+                self._go_on()
             for chain in self.chains.values():
-                chain.mine()
+                chain.tick()
             for due, preimage in self._deliveries:
                 if due <= self.ticks:
                     for chain in self.chains.values():
@@ -277,11 +384,7 @@ class World:
         self._up = asyncio.Event()
         ticker = asyncio.create_task(self._tick_for_ever())
         process = Process(asyncio.Event())
-        journal = FaultyJournal(
-            MemoryJournal(self.store, lambda: self.clock.now_ms),
-            Faults(),
-            process,
-        )
+        journal = FaultyJournal(self.open_journal(process), Faults(), process)
         adapters = {name: _plain_adapter(chain) for name, chain in self.chains.items()}
         runner = Runner(
             journal=journal,
@@ -335,6 +438,7 @@ def evidence_of(world: World, *, finality_broke: bool = False) -> Evidence:
         logs=world.logs,
         proofs=world.store.proofs,
         finality_broke=finality_broke,
+        births=world.births,
     )
 
 
