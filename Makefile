@@ -19,7 +19,7 @@ export PIP_NO_INPUT := 1
 
 .PHONY: help
 help: ## Show what can be made.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: setup ## Run the main job on real local nodes: success, rollback, kill and resume.
@@ -44,6 +44,13 @@ fmt: setup ## Format the code and apply safe lint fixes.
 .PHONY: bench
 bench: setup ## Measure speed and size; the numbers also go to .bench/ as JSON.
 	@$(BIN)/python -m tests.bench
+
+# pr: what `make test` does, timed and counted. nightly: hours. release: days.
+DEPTH ?= pr
+
+.PHONY: reliability
+reliability: setup ## Run the reliability jobs (DEPTH=pr|nightly|release); writes tests/REPORT.md.
+	@$(BIN)/python -m tests.reliability $(DEPTH)
 
 .PHONY: setup
 setup: ## Install Python dependencies, anvil and bitcoind into git-ignored folders.

@@ -13,7 +13,8 @@ import coordinator.saga.undoing
 from coordinator.app import LazySecrets
 from coordinator.errors import ClaimTaken, Fenced, JournalError
 from coordinator.journal.sqlite import SqliteJournal
-from coordinator.saga import SagaState, fold
+from coordinator.saga import SagaState, Step, fold
+from coordinator.sending import Sending
 from coordinator.turn import Turn
 from tests.crash.watching import WatchedSecrets
 
@@ -103,6 +104,32 @@ def _shrugs_at_a_busy_journal() -> None:
     broken.append = shrugging
 
 
+def _tires_of_silence() -> None:
+    """What no node has confirmed to have taken is begun again, with another claim."""
+    send = Sending.send
+
+    async def impatient(sending: Sending, step: Step, direction: Any, *sent: Any) -> Any:
+        said: list[bool] = []
+        adapter: Any = sending._runner.adapters[step.chain]
+        submit = adapter.submit
+
+        async def submitted(*what: Any) -> Any:
+            answer = await submit(*what)
+            said.append(answer.accepted)
+            return answer
+
+        adapter.submit = submitted
+        try:
+            return await send(sending, step, direction, *sent)
+        finally:
+            adapter.submit = submit
+            if said == [False]:
+                sending._live.state.efforts.pop((step.id, direction), None)
+
+    broken: Any = Sending
+    broken.send = impatient
+
+
 ENGINES: Final[dict[str, Callable[[], None]]] = {
     "real": _as_it_is,
     "sends first": _sends_first,
@@ -111,4 +138,5 @@ ENGINES: Final[dict[str, Callable[[], None]]] = {
     "stores preimages": _stores_preimages,
     "takes preimages out": _takes_preimages_out,
     "shrugs at a busy journal": _shrugs_at_a_busy_journal,
+    "tires of silence": _tires_of_silence,
 }

@@ -94,6 +94,8 @@ class Scene:
         end: the state in which the saga must end.
         seed: of hold secrets.
         folders: where a preimage could have got onto the disk.
+        reorganised: chains whose blocks were replaced while the saga ran: how deep an effect was
+            when something was sent can not be seen there any more.
     """
 
     ask: Callable[..., Any]
@@ -107,6 +109,7 @@ class Scene:
     end: str
     seed: bytes
     folders: Sequence[Path]
+    reorganised: frozenset[str] = frozenset()
 
     @property
     def sent(self) -> list[Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from coordinator.devnet.control import unpause_token
 from coordinator.devnet.identities import FUNDED_EVM, SEED, secret_of
@@ -25,10 +25,10 @@ from tests.e2e.network import plan_text
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Crashed", "Ground", "Points", "Run", "crash", "points_of", "tell"]
+__all__ = ["Crashed", "Ground", "Points", "Run", "crash", "named", "points_of", "tell"]
 
 #: Records that come or not as milliseconds fall: a block seen before or after it is final.
 _BY_CHANCE = ("included:", "stuck:")
@@ -55,6 +55,10 @@ class Run:
     def journal(self) -> Path:
         return self.folder / "journal" / "journal.db"
 
+    def records(self) -> list[dict[str, Any]]:
+        """Every record of its journal, oldest first."""
+        return Journal.read(self.journal).records()
+
     def live(self, **wishes: Any) -> Life:
         """Start another life; see `Orders` for the wishes."""
         number = len(self.lives) + 1
@@ -70,8 +74,11 @@ class Run:
         pools = [self.devnet.rpc(chain, "txpool_status")["pending"] for chain in CHAIN_IDS]
         return {"0x0"} == set(pools) and not self.devnet.rpc("bitcoin", "getrawmempool")
 
-    def scene(self, *, over: bool = True) -> Scene:
-        """What there is to judge; balances only when it is over."""
+    def scene(self, *, over: bool = True, reorganised: Collection[str] = ()) -> Scene:
+        """What there is to judge; balances only when it is over.
+
+        ``reorganised``: the chains whose blocks were replaced meanwhile.
+        """
         notes = self.folder / "notes.jsonl"
         text = notes.read_text(encoding="utf-8") if notes.exists() else ""
         ours = {chain: {evm_address(n).lower(): n for n in FUNDED_EVM} for chain in CHAIN_IDS}
@@ -88,6 +95,7 @@ class Run:
             end=ENDS[self.end].state,
             seed=secret_of(SEED),
             folders=(self.folder, self.devnet.folder),
+            reorganised=frozenset(reorganised),
         )
 
     def verdict(self) -> list[str]:
@@ -126,9 +134,9 @@ class Ground:
 
     @classmethod
     @contextmanager
-    def open(cls, folder: Path) -> Iterator[Ground]:
-        """Start a network that mines at once; it ends with the ``with``."""
-        with running(folder / "devnet", DevnetOptions.instant()) as devnet:
+    def open(cls, folder: Path, options: DevnetOptions | None = None) -> Iterator[Self]:
+        """Start a network, one that mines at once by default; it ends with the ``with``."""
+        with running(folder / "devnet", options or DevnetOptions.instant()) as devnet:
             make_cheap(devnet.folder / "keys")
             yield cls(devnet, folder)
 
@@ -199,16 +207,16 @@ def points_of(ground: Ground, end: str) -> Points:
     stop = len(lines)
     if wanted.until is not None:
         stop = next(n for n in range(begin, stop) if re.search(wanted.until, lines[n]))
-    named = [(n, _named(line)) for n, line in enumerate(lines)]
+    names = [(n, named(line)) for n, line in enumerate(lines)]
     found = Points(
-        every=tuple(name for _, name in named if name),
-        dangerous=tuple(name for n, name in named if name and begin <= n < stop),
+        every=tuple(name for _, name in names if name),
+        dangerous=tuple(name for n, name in names if name and begin <= n < stop),
     )
     ground.points[end] = found
     return found
 
 
-def _named(line: str) -> str | None:
+def named(line: str) -> str | None:
     """What a point of a trail is called; None if it may be missing another time."""
     side, call, names = line.split(" ", 2)
     name = names.rpartition("+")[2]

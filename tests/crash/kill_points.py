@@ -38,7 +38,7 @@ from tests.crash.world import World
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from adapters.base import Adapter
@@ -70,6 +70,7 @@ class Orders:
         meet: a file; the life opens everything, then drives when the file is there.
         busy_s: how long an append waits for another process that writes; as in production.
         command: of the command line, to call instead of driving the saga.
+        lingers_s: it stays until the saga has had no new record for so long, to watch its blocks.
     """
 
     devnet: Devnet
@@ -85,6 +86,7 @@ class Orders:
     busy_s: float = 10.0
     command: tuple[str, ...] = ()
     timeout_s: float = PATIENCE_S
+    lingers_s: float = 0.0
 
     @property
     def plan(self) -> Path:
@@ -158,9 +160,20 @@ async def _live(orders: Orders) -> None:
                 trail.note(READY)
                 wait_until(orders.meet.exists, what="the others", timeout_s=PATIENCE_S)
             async with asyncio.timeout(orders.timeout_s):
-                await runner.run(service.only(saga))
+                await runner.run(_lingering(journal, saga, orders.lingers_s))
         finally:
             await journal.close()
+
+
+async def _lingering(journal: SqliteJournal, saga: str, rest_s: float) -> AsyncIterator[str]:
+    """Hand out the saga, and have more to come until it has rested for so long."""
+    yield saga
+    newest, since_s = 0, time.monotonic()
+    while rest_s and time.monotonic() < since_s + rest_s:
+        await asyncio.sleep(0.02)
+        records = len(journal.read(f"saga:{saga}"))
+        if records != newest:
+            newest, since_s = records, time.monotonic()
 
 
 def _open_journal(config: Config, orders: Orders) -> SqliteJournal:

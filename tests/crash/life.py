@@ -39,6 +39,12 @@ class Life:
         self._process = _FORKS.Process(target=live, args=(orders,), daemon=True)
         self._process.start()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process.pid is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """End it, if it has not ended."""
         self._process.kill()
@@ -87,15 +93,26 @@ class Life:
         wait_until(self._is_stopped, what=f"a stop at {self.orders.stop_at}", timeout_s=PATIENCE_S)
         self._end_of_the_trail()
 
+    def came_to_its_point(self) -> bool:
+        """Wait until it has stopped itself at its point, or has ended without having passed it: a
+        matter of milliseconds decides whether it comes to some of them.
+        """
+
+        def told() -> str:
+            if self._process.exitcode is not None:
+                return "ended"
+            return "stopped" if is_stopped(self.pid) else ""
+
+        end = wait_until(told, what=f"a stop at {self.orders.stop_at}", timeout_s=PATIENCE_S)
+        return end == "stopped"
+
     def _is_stopped(self) -> bool:
         assert self._process.exitcode is None, f"the point never came: {self.story()}"
-        assert self._process.pid is not None
-        return is_stopped(self._process.pid)
+        return is_stopped(self.pid)
 
     def go_on(self) -> None:
         """Let a stopped life go on (SIGCONT)."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, signal.SIGCONT)
+        os.kill(self.pid, signal.SIGCONT)
 
     def said(self) -> str:
         """Everything that it printed."""
@@ -110,5 +127,8 @@ class Life:
 
 def is_stopped(pid: int) -> bool:
     """Whether SIGSTOP holds the process (proc(5): its state follows the name in parentheses)."""
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # it has ended
     return stat.rpartition(")")[2].split()[0] == "T"

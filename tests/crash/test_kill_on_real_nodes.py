@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shlex
 import zlib
 from typing import TYPE_CHECKING
@@ -21,16 +22,18 @@ from tests.crash.ends import ENDS
 from tests.crash.evidence import Journal
 from tests.crash.ground import Crashed, Ground, crash, points_of, tell
 from tests.crash.preimages import exposed
+from tests.reliability.notes import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-pytestmark = pytest.mark.timeout(400)
+#: All points of an end, or a hundred of its pairs, are some minutes.
+pytestmark = pytest.mark.timeout(4 * 3600 if "CRASH_ALL" in os.environ else 400)
 
 #: The points are shared out, so that workers can take a part each.
 PARTS = 2
 #: How many crashes are followed by a second one, for each end.
-PAIRS = 4
+PAIRS = int(os.environ.get("CRASH_PAIRS", "4"))
 #: A resuming process passes at least this many points after a kill in the first three quarters.
 SECOND_AT_MOST = 4
 #: At how many of the points before the danger each part is killed, and at how many inside commits.
@@ -56,13 +59,27 @@ def replay(end: str, point: str, then: int | None = None) -> str:
     return shlex.join(["python", "-m", "tests.crash", end, point, *more])
 
 
-def judged(ground: Ground, end: str, point: str, then: int | None = None) -> list[str]:
+def judged(
+    ground: Ground, end: str, point: str, then: int | None = None, *, suite: str
+) -> list[str]:
     """Crash once or twice; return what is wrong, with the command that shows it again."""
+    kills = 1 if then is None else 2
     try:
         wrong = crash(ground, end, point, then=then).wrong
     except AssertionError as error:
-        wrong = (str(error),)
+        wrong, kills = (str(error),), 0
+    side, call, names = point.split(" ", 2)
+    kind = names.partition(":")[0].partition("#")[0] if call == "append" else ""
+    note(
+        "crash", f"kill -9 {side}", fired=kills, bad=bool(wrong), runs=1, suite=suite, end=end,
+        point=f"{call} {kind}".strip(), name=point, rules=broken_rules(wrong),
+    )  # fmt: skip
     return [f"{line}\n    {replay(end, point, then)}" for line in wrong]
+
+
+def broken_rules(wrong: Sequence[str]) -> list[str]:
+    """The numbers of the judge's rules that are named."""
+    return sorted({rule for line in wrong for rule in re.findall(r"\bK\d+\b", line)})
 
 
 def chosen(points: list[str], certain: Sequence[str], dice: random.Random) -> list[str]:
@@ -86,8 +103,12 @@ def test_killed_at_any_named_point_and_resumed_it_ends_right_with_every_effect_o
     mine = [point for point in found.every if zlib.crc32(point.encode()) % PARTS == part]
     points = chosen(mine, found.dangerous, random.Random(seed))
 
-    wrong = [line for point in points for line in judged(ground, end, point)]
+    wrong = [line for point in points for line in judged(ground, end, point, suite="points")]
 
+    note(
+        "crash", "points that have a name", fired=len(points), bad=0, runs=0, suite="named",
+        end=end, listed=len(mine), part=part, seed=seed,
+    )  # fmt: skip
     killed = f"{len(points)} of {len(found.every)} points, each killed once"
     tell(f"CRASH_SEED={seed}: a saga {end}, part {part + 1} of {PARTS}: {killed}", points)
     assert not wrong, "\n".join([f"CRASH_SEED={seed}", *wrong])
@@ -110,7 +131,9 @@ def test_killed_in_the_middle_of_a_commit_it_ends_right_whether_or_not_that_is_d
     inside = list(points_of(ground, end).inside)
     points = chosen(inside, [], random.Random(seed))
 
-    wrong = [line for point in points for line in judged(ground, end, point)]
+    wrong = [
+        line for point in points for line in judged(ground, end, point, suite="inside commits")
+    ]
 
     tell(f"CRASH_SEED={seed}: {end}, {len(points)} of {len(inside)} inside a commit", points)
     assert not wrong, "\n".join([f"CRASH_SEED={seed}", *wrong])
@@ -130,7 +153,9 @@ def test_killed_again_while_it_recovers_it_still_ends_right(ground: Ground, end:
         [f"{point}, then {then}" for point, then in pairs],
     )
 
-    wrong = [line for point, then in pairs for line in judged(ground, end, point, then)]
+    wrong = [
+        line for point, then in pairs for line in judged(ground, end, point, then, suite="twice")
+    ]
 
     assert not wrong, "\n".join([f"CRASH_SEED={seed}", *wrong])
 

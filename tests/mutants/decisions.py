@@ -1,0 +1,288 @@
+"""Broken: what a saga decides, and when (DESIGN.md §3.3 to §3.7, R2, R11)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, broken
+
+__all__ = ["DECISIONS"]
+
+_DECIDE: Final = "tests/unit/test_saga_decide.py"
+_TABLE: Final = "tests/unit/test_saga_table.py"
+_FORWARD: Final = "coordinator.saga.forward"
+_UNDOING: Final = "coordinator.saga.undoing"
+_FOLD: Final = "coordinator.saga.fold"
+_STATES: Final = "coordinator.saga.table"
+_WAITS: Final = "coordinator.saga.waits"
+_JUDGE: Final = "coordinator.saga.judge"
+
+DECISIONS: Final[tuple[Mutant, ...]] = (
+    broken(
+        '"never left" as not done',
+        "§3 outcomes",
+        "sim plan=reference,fail=late",
+        "I6 .* called not done without a final transaction",
+        _JUDGE,
+        '    if effort.phase == "included":\n        return (_orphaned',
+        '    if effort.phase == "unknown" and direction == "forward" and seen.consumed is None'
+        " and seen.height > effort.attempts[-1].since + 6:\n"
+        '        return (Entry("not_done", {**about, "gen": effort.generation,'
+        ' "tx": effort.attempts[-1].tx_id, "block": "", "height": seen.height,'
+        ' "reason": "it never left", "facts": {}, "claim_open": False}),)\n'
+        '    if effort.phase == "included":\n        return (_orphaned',
+    ),
+    broken(
+        "what is not final is not done",
+        "§3 outcomes",
+        "sim plan=reference,fail=mint:reverted",
+        "I6 .* called not done without a final transaction",
+        _JUDGE,
+        "if seen.consumed is not None and seen.consumed.final:",
+        "if seen.consumed is not None:",
+    ),
+    broken(
+        "an old view denies a newer block",
+        "R4",
+        "tests/unit/test_saga_judge.py::test_only_a_view_that_reaches_the_recorded_block_can_deny_it",
+        "assert ",
+        _JUDGE,
+        "if seen.height < effort.height:",
+        "if seen.height < 0:",
+    ),
+    broken(
+        "orphan not noticed",
+        "§3.7",
+        "tests/sim/test_scenarios.py::test_a_shallow_reorganisation_changes_nothing_in_the_end",
+        "I[0-9]+ |NotLive|assert ",
+        _JUDGE,
+        "return (_orphaned(about, effort.tx, effort.block, effort.height),)",
+        "return ()",
+    ),
+    broken(
+        "finality that breaks is not noticed",
+        "§3.7",
+        "tests/unit/test_saga_judge.py::test_only_a_view_that_reaches_the_recorded_block_can_deny_it",
+        "assert ",
+        _JUDGE,
+        'return (_withdrawn(about, "done", "the chain does not show it any more"),)',
+        "return ()",
+    ),
+    broken(
+        "orphan not re-sent",
+        "§3.7",
+        f"{_DECIDE}::test_an_orphaned_forward_whose_undo_is_out_is_sent_again_not_burnt",
+        "assert ",
+        _UNDOING,
+        'if state.effort(step.id, "undo").phase in ("unknown", "included", "done"):',
+        "if False:",
+    ),
+    broken(
+        "an unknown forward is passed by",
+        "§3 outcomes",
+        f"{_DECIDE}::test_an_unknown_forward_is_burnt_before_anything_below_it_is_undone",
+        "assert ",
+        _UNDOING,
+        "blocked = not _taken_back(state, step, now, plan)",
+        "_taken_back(state, step, now, plan)",
+    ),
+    broken(
+        "undo of what is only included",
+        "§3.6",
+        f"{_DECIDE}::test_nothing_is_undone_while_its_forward_is_only_included",
+        "assert ",
+        _UNDOING,
+        'if forward.phase != "done":',
+        'if forward.phase not in ("done", "included"):',
+    ),
+    broken(
+        "a burn waits for its turn",
+        "§3.6",
+        f"{_DECIDE}::test_every_unknown_forward_is_ended_at_once_though_undos_keep_their_order",
+        "assert ",
+        _UNDOING,
+        "if blocked:\n            # Order",
+        "if blocked:\n            continue\n            # Order",
+    ),
+    broken(
+        "decision twice",
+        "§3.5",
+        f"{_TABLE}::test_a_decision_is_made_once",
+        "DID NOT RAISE",
+        _STATES,
+        '("confirming", "closed:committed"): "committed",',
+        '("confirming", "closed:committed"): "committed",'
+        '("confirming", "decided:rollback"): "undoing",',
+    ),
+    broken(
+        "any purpose in any state",
+        "§3",
+        f"{_TABLE}::test_an_intent_is_written_only_where_its_purpose_belongs",
+        "DID NOT RAISE",
+        _FOLD,
+        'if purpose not in INTENTS.get((state.state, data["dir"]), ()):',
+        "if not purpose:",
+    ),
+    broken(
+        "reveal before the commit",
+        "R9",
+        f"{_TABLE}::test_a_reveal_is_written_only_after_the_commit",
+        "DID NOT RAISE",
+        _FOLD,
+        'if state.state != "confirming":\n        raise IllegalRecord(f"no reveal',
+        'if state.state == "idle":\n        raise IllegalRecord(f"no reveal',
+    ),
+    broken(
+        "the closing record counts nothing",
+        "§3.7",
+        f"{_TABLE}::test_the_closing_record_must_count_every_record",
+        "DID NOT RAISE",
+        _FOLD,
+        'if record.data["records"] != record.seq:',
+        "if not record.seq:",
+    ),
+    broken(
+        "generation without proof",
+        "R2",
+        f"{_DECIDE}::test_a_second_generation_may_not_begin_before_the_first_is_proven_dead",
+        "DID NOT RAISE",
+        _FOLD,
+        'if data["gen"] != expected:',
+        'if data["gen"] < expected:',
+    ),
+    broken(
+        "generation at once",
+        "R2",
+        f"{_DECIDE}::test_a_generation_unique_by_its_claim_alone_waits_until_the_killer_is_buried",
+        "assert ",
+        _WAITS,
+        'if step.unique_by != "claim":\n        return None',
+        "if step.unique_by:\n        return None",
+    ),
+    broken(
+        "no back-off between failed undos",
+        "§3.6",
+        f"{_DECIDE}::test_an_undo_that_keeps_failing_backs_off_and_raises_the_alarm_at_once",
+        "assert ",
+        _WAITS,
+        "if effort.generation > 1:",
+        "if effort.generation > 100:",
+    ),
+    broken(
+        "deadline of the host ignored",
+        "§3 waiting",
+        f"{_DECIDE}::test_the_deadline_by_the_hosts_clock_alone_rolls_back_though_every_chain_stands_still",
+        "assert False",
+        _FORWARD,
+        '["the host\'s"] if now.host_s > deadline_s else []',
+        "[]",
+    ),
+    broken(
+        "deadline of a chain ignored",
+        "§3 waiting",
+        f"{_DECIDE}::test_the_deadline_by_one_chains_clock_alone_rolls_back",
+        "assert |not enough values|values to unpack",
+        _FORWARD,
+        "if chain in clocks and clocks[chain].time_s > deadline_s:",
+        "if False:",
+    ),
+    broken(
+        "margin ignored",
+        "§3.5",
+        f"{_DECIDE}::test_a_hold_too_near_its_expiry_rolls_back_instead_of_committing",
+        "assert |commit",
+        _WAITS,
+        "if left_ms <= needed_ms:",
+        "if left_ms <= 0:",
+    ),
+    broken(
+        "blocks that nobody has seen do not count",
+        "§3.5",
+        f"{_DECIDE}::test_a_margin_counts_the_blocks_that_nobody_has_seen",
+        "assert ",
+        _WAITS,
+        "unseen_ms = max(0, now.host_ms - time_s * 1000)",
+        "unseen_ms = 0",
+    ),
+    broken(
+        "pivot before final",
+        "§3.4",
+        f"{_DECIDE}::test_the_pivot_waits_until_every_other_effect_is_final",
+        "assert ",
+        _FORWARD,
+        "if step.pivot and plan.waits:  # something before it is included and not yet final",
+        "if False:",
+    ),
+    broken(
+        "the clock decides after the pivot",
+        "§3.4",
+        f"{_DECIDE}::test_after_the_pivots_intent_the_decision_follows_the_pivot_alone",
+        "assert ",
+        _FORWARD,
+        'if pivot is not None and state.effort(pivot.id, "forward").phase != "idle":',
+        "if False:",
+    ),
+    broken(
+        "refund after commit",
+        "§4 secrets",
+        f"{_DECIDE}::test_after_a_reveal_nothing_but_a_reclaim_verdict_refunds",
+        "assert ",
+        "coordinator.saga.confirming",
+        'if state.verdict("reclaim", step.id) is not None:',
+        'if step.reveals and step.deliver != "calldata":',
+    ),
+    broken(
+        "refund by the host's clock",
+        "§3 waiting",
+        f"{_DECIDE}::test_a_hold_is_refunded_only_by_its_own_chains_height",
+        "assert ",
+        _WAITS,
+        'clock.height >= expiry["height"] if "height" in expiry',
+        'True if "height" in expiry',
+    ),
+    broken(
+        "write-off closes as committed",
+        "§3 outcomes",
+        f"{_DECIDE}::test_a_write_off_lets_the_earlier_undos_go_on_and_ends_as_closed_by_operator",
+        "assert ",
+        "coordinator.saga.pursuit",
+        'in ("write_off", "reclaim")',
+        'in ("reclaim",)',
+    ),
+    broken(
+        "verdict without second person",
+        "§3 outcomes",
+        "tests/unit/test_cli_asking.py::test_a_write_off_needs_two_different_persons",
+        "End it first",
+        "coordinator.cli.verdicts",
+        "if verdict in _TWO_PERSONS and len(names) < 2:",
+        "if verdict in _TWO_PERSONS and len(by) < 2:",
+    ),
+    broken(
+        "a claim that a tombstone left open is forgotten",
+        "§3 outcomes",
+        f"{_DECIDE}::test_a_claim_that_a_tombstone_left_open_is_burnt_after_the_end",
+        "assert ",
+        "coordinator.saga.decide",
+        'if effort.phase == "not_done" and effort.claim_open:',
+        "if False:",
+    ),
+    broken(
+        "repair after the commit is forgotten",
+        "§3.7",
+        f"{_DECIDE}::test_finality_that_breaks_after_the_commit_is_repaired_before_closing",
+        "assert ",
+        "coordinator.saga.confirming",
+        'if step.forward and effort.phase not in ("done", "written_off"):',
+        "if False:",
+    ),
+    broken(
+        "the burn is sent on after the commit",
+        "§3.7",
+        f"{_DECIDE}::test_after_the_commit_the_effect_is_sent_on_and_not_its_burn",
+        "assert ",
+        "coordinator.saga.pursuit",
+        "        push(state, step, direction, now, plan)\n",
+        "        push(state, step, direction, now, plan, kill=effort.killing)\n",
+    ),
+)

@@ -1,0 +1,139 @@
+"""How deep the reliability jobs go: what ``make test`` does, a night, a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+__all__ = ["DEPTHS", "Depth", "Job"]
+
+#: Tests are run once. What fails is a defect, not a reason to run it again.
+_PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One command.
+
+    Attributes:
+        arguments: of the Python interpreter.
+        environment: what makes the tests go deeper.
+        is_pytest: whether it writes a test report that is to be read.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    is_pytest: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Jobs, and the least that the bars ask of them.
+
+    Attributes:
+        least: bar → the least count; a bar that is absent is not asked for at this depth.
+    """
+
+    name: str
+    jobs: tuple[Job, ...]
+    least: Mapping[str, int]
+
+
+def _tests(name: str, *folders: str, workers: str = "2", **environment: str) -> Job:
+    paths = folders or (f"tests/{name}",)
+    spread = ("--numprocesses", workers, "--maxprocesses", "8", "--dist", "worksteal")
+    return Job(name, (*_PYTEST, *spread, *paths), environment)
+
+
+def _soak(minutes: int) -> Job:
+    return Job("soak", ("-m", "tests.soak", "--minutes", str(minutes)), is_pytest=False)
+
+
+_PR: Final = Depth(
+    "pr",
+    # The same as `make test`, and timed: that it stays short is one of the bars.
+    (_tests("everything", "tests", workers="auto"),),
+    {
+        "single faults": 1,
+        "pairs of faults": 1,
+        "simulated sagas": 20_000,
+        "power-loss states": 300,
+        "writes and syncs failed": 1,
+        "mutants killed": 50,
+    },
+)
+
+_NIGHTLY: Final = Depth(
+    "nightly",
+    (
+        _tests(
+            "sim",
+            SIM_SAGAS="300000",
+            SIM_SEEDS="2400",
+            SIM_STRANGERS="800",
+            SIM_PAIRS="all",
+            SIM_STATEFUL="20000",
+            SIM_STATEFUL_STEPS="50",
+            SIM_RULES_SEEDS="400",
+        ),
+        _tests("mutants"),
+        _tests("crash", CRASH_ALL="1", CRASH_PAIRS="110"),
+        _tests(
+            "disk",
+            "tests/disk",
+            "tests/unit/test_journal_faults.py",
+            DISK_ALL="1",
+            DISK_STATES="10000",
+            DISK_FLIPS="10000",
+        ),
+        _tests("adversity", ADVERSITY_ALL="1"),
+        _soak(60),
+    ),
+    {
+        **_PR.least,
+        "simulated sagas": 300_000,
+        "real kills": 2_000,
+        "fault points on real nodes": 600,
+        "reorganisation cases": 200,
+        "minutes of soak": 60,
+    },
+)
+
+_RELEASE: Final = Depth(
+    "release",
+    (
+        _tests(
+            "sim",
+            SIM_SAGAS="5000000",
+            SIM_SEEDS="24000",
+            SIM_STRANGERS="8000",
+            SIM_PAIRS="all",
+            SIM_STATEFUL="100000",
+            SIM_STATEFUL_STEPS="50",
+            SIM_RULES_SEEDS="4000",
+        ),
+        _tests("mutants"),
+        _tests("crash", CRASH_ALL="1", CRASH_PAIRS="1400"),
+        _tests(
+            "disk",
+            "tests/disk",
+            "tests/unit/test_journal_faults.py",
+            DISK_ALL="1",
+            DISK_STATES="100000",
+            DISK_FLIPS="100000",
+        ),
+        _tests("adversity", ADVERSITY_ALL="1"),
+        _soak(24 * 60),
+    ),
+    {
+        **_NIGHTLY.least,
+        "simulated sagas": 5_000_000,
+        "real kills": 20_000,
+        "reorganisation cases": 1_000,
+        "minutes of soak": 24 * 60,
+    },
+)
+
+DEPTHS: Final[Mapping[str, Depth]] = {depth.name: depth for depth in (_PR, _NIGHTLY, _RELEASE)}

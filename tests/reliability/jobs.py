@@ -1,0 +1,85 @@
+"""Runs the jobs of a depth, one after the other, and keeps what each came to."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from xml.etree import ElementTree as ET
+
+from tests.reliability.notes import FOLDER
+
+if TYPE_CHECKING:
+    from tests.reliability.depths import Job
+
+__all__ = ["ROOT", "Ran", "run"]
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What became of a job.
+
+    Attributes:
+        code: how its process ended; 0 is well.
+        skipped: test and reason, for each that was left out.
+        broken: ids of the tests that failed.
+    """
+
+    name: str
+    command: str
+    code: int
+    seconds: float
+    tests: int = 0
+    failed: int = 0
+    skipped: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
+
+
+def run(job: Job, folder: Path, common: Mapping[str, str], say: Callable[[str], None]) -> Ran:
+    """Run a job; its output and its lines for the report go to ``folder``."""
+    results = folder / f"{job.name}.xml"
+    arguments = [*job.arguments]
+    if job.is_pytest:
+        arguments.append(f"--junitxml={results}")
+    environment = {**common, **job.environment}
+    settings = " ".join(f"{name}={value}" for name, value in environment.items())
+    command = f"{settings} python {' '.join(job.arguments)}"
+    say(f"{job.name}: {command}")
+    started_s = time.monotonic()
+    with (folder / f"{job.name}.log").open("wb") as log:
+        code = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=ROOT, env={**os.environ, **environment, FOLDER: str(folder)},
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False,
+        ).returncode  # fmt: skip
+    seconds = time.monotonic() - started_s
+    say(f"{job.name}: ended with {code} after {seconds:.0f} s")
+    if not job.is_pytest or not results.exists():
+        return Ran(job.name, command, code, seconds)
+    return _read(results, Ran(job.name, command, code, seconds))
+
+
+def _read(results: Path, ran: Ran) -> Ran:
+    """Add what the test report says."""
+    tests = 0
+    skipped: list[str] = []
+    broken: list[str] = []
+    for case in ET.parse(results).iter("testcase"):
+        tests += 1
+        name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}"
+        reason = case.find("skipped")
+        if reason is not None:
+            skipped.append(f"{name}: {reason.get('message')}")
+        if case.find("failure") is not None or case.find("error") is not None:
+            broken.append(name)
+    return Ran(
+        ran.name, ran.command, ran.code, ran.seconds, tests, len(broken), tuple(skipped),
+        tuple(broken),
+    )  # fmt: skip

@@ -1,0 +1,237 @@
+"""The report tells what was run, and as loudly what was not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.reliability.bars import Bar, bars_of
+from tests.reliability.depths import DEPTHS
+from tests.reliability.heat import heat_map
+from tests.reliability.jobs import Ran
+from tests.reliability.lines import Line, read
+from tests.reliability.notes import FOLDER, note
+from tests.reliability.report import Findings, markdown
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NIGHTLY = DEPTHS["nightly"]
+WELL = Ran("sim", "python -m pytest tests/sim", 0, 60.0, tests=10)
+
+
+def told(area: str, kind: str = "lost", fired: int = 1, bad: int = 0, **more: object) -> Line:
+    return Line(area, kind, fired, bad, max(fired, 1), more)
+
+
+def bars(*lines: Line, depth: str = "nightly", jobs: tuple[Ran, ...] = (WELL,)) -> dict[str, Bar]:
+    return {bar.name: bar for bar in bars_of(lines, jobs, DEPTHS[depth].least)}
+
+
+def report(*lines: Line, jobs: tuple[Ran, ...] = (WELL,)) -> str:
+    found = bars_of(lines, jobs, NIGHTLY.least)
+    return markdown(Findings("nightly", {"commit": "c0ffee"}, lines, jobs, found))
+
+
+SOAK = told(
+    "soak", "3 % of calls", 9, suite="soak", minutes=60.2, rss_third_mb=100.0, rss_end_mb=104.0,
+    fds_third=30, fds_end=30,
+)  # fmt: skip
+
+
+def test_what_a_test_notes_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path / "out"))
+    note("sim", "lost", fired=True, bad=False, runs=3, suite="singles", point="submit")
+    note("sim", "error", fired=0, bad=0, runs=1)
+
+    lines = read(tmp_path / "out")
+    assert lines[0] == Line("sim", "lost", 1, 0, 3, {"suite": "singles", "point": "submit"})
+    assert [line.kind for line in lines] == ["lost", "error"]
+
+
+def test_nothing_is_noted_unless_somebody_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(FOLDER, raising=False)
+    note("sim", "lost", fired=1, bad=0, runs=1)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_areas_tell_in_words_of_their_own_finds_its_place(tmp_path: Path) -> None:
+    forms = [
+        {"area": "sim", "kind": "wild", "fired": 9, "bad": 0, "runs": 484},
+        {"area": "sim", "kind": "wild: append/lost", "fired": 4, "bad": 0, "runs": 60},
+        {"area": "sim", "kind": "wild: evicted", "fired": 5, "bad": 0, "runs": 60},
+        {"area": "disk", "kind": "power loss, reference", "fired": 300, "bad": 0},
+        {"area": "disk", "kind": "short write at every operation, pivot", "fired": 95, "bad": 0},
+        {
+            "area": "adversity",
+            "kind": "hang",
+            "fired": 1,
+            "bad": 0,
+            "runs": 1,
+            "method": "ask",
+        },
+        {"area": "adversity", "kind": "blocks replaced", "fired": 2, "bad": 0, "runs": 1},
+    ]
+    (tmp_path / "x.jsonl").write_text("\n".join(map(json.dumps, forms)))
+    found = read(tmp_path)
+
+    assert [(line.suite, line.kind, line.point, line.runs) for line in found] == [
+        ("random", "wild", "", 484),
+        ("random, in detail", "lost", "append", 60),
+        ("random, in detail", "evicted", "the world around it", 60),
+        ("power loss", "power loss", "reference", 300),
+        ("write failed", "short write at every operation", "pivot", 95),
+        ("calls", "hang", "ask", 1),
+        ("reorganisations", "blocks replaced", "", 1),
+    ]
+    assert bars(*found)["simulated sagas"].found == "484, 0 wrong", "and no detail counts twice"
+    assert bars(*found)["double effects"].found == "0 in 486 judged runs", (
+        "a disk judges no effects"
+    )
+    assert bars(*found)["records lost, or believed though damaged"].verdict == "holds"
+
+
+def test_an_area_that_the_report_does_not_have_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    with pytest.raises(ValueError, match="no area of the report"):
+        note("simulation", "lost", fired=1, bad=0, runs=1)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"area": "sim"}', '{"area": 1, "kind": 2}'])
+def test_a_line_that_can_not_be_read_stops_the_report(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.jsonl").write_text(text + "\n")
+    with pytest.raises(ValueError, match="line 1 is none of the report's"):
+        read(tmp_path)
+
+
+def test_a_bar_without_data_is_not_run_and_never_holds() -> None:
+    assert {bar.verdict for bar in bars(jobs=()).values()} == {"not run"}
+
+
+def test_a_bar_holds_from_its_count_on_and_only_if_nothing_is_wrong() -> None:
+    def mutants(killed: int, alive: int = 0) -> str:
+        lines = [told("mutants", f"m{n}", 1, int(n < alive)) for n in range(killed)]
+        return bars(*lines)["mutants killed"].verdict
+
+    assert mutants(49) == "**MISSED**"
+    assert mutants(50) == "holds"
+    assert mutants(60, alive=1) == "**MISSED**"
+
+
+def test_a_bar_that_a_depth_does_not_ask_for_is_told_and_does_not_hold() -> None:
+    kills = told("crash", "kill -9", 400, suite="points")
+    assert bars(kills, depth="pr")["real kills"].verdict == "not run"
+    assert bars(kills)["real kills"].verdict == "**MISSED**"
+    assert bars(told("crash", "kill -9", 2000, suite="points"))["real kills"].verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("killed", "bad", "verdict"), [(20, 0, "holds"), (19, 0, "**MISSED**"), (20, 1, "**MISSED**")]
+)
+def test_a_sample_of_the_named_points_is_not_all_of_them(
+    killed: int, bad: int, verdict: str
+) -> None:
+    lines = [told("crash", "named", killed, suite="named", listed=20)]
+    lines += [told("crash", "kill -9", killed, bad, suite="points")]
+
+    assert bars(*lines)["named points killed on real nodes"].verdict == verdict
+
+
+def test_a_broken_rule_turns_its_own_bar_red_and_no_other() -> None:
+    found = bars(told("crash", bad=1, rules=["K6"]), told("sim", fired=5))
+
+    assert found["wrong undo order"].verdict == "**MISSED**"
+    assert found["double effects"].verdict == "holds"
+    assert "other things that are wrong" not in found
+
+
+def test_what_is_wrong_and_names_no_rule_is_wrong_all_the_same() -> None:
+    assert bars(told("adversity", bad=2))["other things that are wrong"].verdict == "**MISSED**"
+    disk = bars(told("disk", bad=2))["records lost, or believed though damaged"]
+    assert disk.verdict == "**MISSED**"
+
+
+def test_a_test_that_fails_or_a_job_that_dies_misses_a_bar() -> None:
+    for job in (Ran("sim", "x", 1, 1.0, tests=3, failed=1), Ran("soak", "x", 3, 1.0)):
+        assert bars(jobs=(WELL, job))["zero flakes"].verdict == "**MISSED**"
+    assert bars()["zero flakes"].verdict == "holds"
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(1199.0, "holds"), (1200.0, "**MISSED**")])
+def test_all_tests_have_twenty_minutes(seconds: float, verdict: str) -> None:
+    whole = Ran("everything", "x", 0, seconds, tests=1)
+    assert bars(depth="pr", jobs=(whole,))["`make test` in all"].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"minutes": 59.9}, "minutes of soak"),
+        ({"rss_end_mb": 105.1}, "memory over the soak"),
+        ({"fds_end": 31}, "descriptors over the soak"),
+    ],
+)
+def test_a_soak_that_is_short_or_grows_is_told(changes: dict[str, float], name: str) -> None:
+    assert bars(SOAK)[name].verdict == "holds"
+    worse = told("soak", "3 % of calls", 9, **{**SOAK.more, **changes})
+    assert bars(worse)[name].verdict == "**MISSED**"
+
+
+def test_the_report_names_what_nobody_has_tried() -> None:
+    text = report(
+        told("sim", suite="singles"),
+        told("sim", "never met", fired=0, suite="pairs"),
+        jobs=(Ran("sim", "x", 0, 1.0, tests=2, skipped=("tests/x.py::test_y: needs root",)),),
+    )
+    gaps = text[text.index("## Not covered") :]
+
+    for area in ("crash", "disk", "adversity", "mutants", "soak"):
+        assert f"area `{area}`: no test told anything" in gaps
+    assert 'area `sim`: nothing was told of "random"' in gaps
+    assert '"never met" was tried 1 times and never fired' in gaps
+    assert "skipped: tests/x.py::test_y: needs root" in gaps
+    assert 'bar "real kills": no data' in gaps
+
+
+def test_a_failed_test_is_named() -> None:
+    assert "* `tests/x.py::test_y`" in report(
+        jobs=(Ran("sim", "x", 1, 1.0, tests=2, failed=1, broken=("tests/x.py::test_y",)),)
+    )
+
+
+def test_the_map_has_a_cell_for_each_way_and_point_and_survives_odd_names() -> None:
+    picture = heat_map(
+        [
+            told("sim", "lost", 1200, point="submit"),
+            told("sim", "<error>", 3, point="append intent & more"),
+            told("adversity", "http_500", 2, point="getblock"),
+            told("crash", "kill -9", 5),
+        ]
+    )
+    root = ET.fromstring(picture)
+    shapes = [item for item in root.iter() if item.tag.endswith("rect")]
+    words = [item.text for item in root.iter() if item.tag.endswith("text")]
+
+    assert len(shapes) == 1 + 2 * 2 + 1
+    assert {"1k", "3", "2", "<error>", "append intent & more"} <= set(words)
+    assert "kill -9" not in words, "without a point it has no place on the map"
+
+
+def test_lines_of_the_report_are_json_with_sorted_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    note("disk", "short write", fired=1, bad=0, runs=1, suite="write failed")
+
+    [path] = tmp_path.iterdir()
+    form = json.loads(path.read_text())
+    assert list(form) == sorted(form)

@@ -1,0 +1,39 @@
+"""Soak: ``python -m tests.soak --minutes N``, see `tests.soak.running`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.reliability.notes import note
+from tests.soak.running import soak
+
+
+def main() -> int:
+    """Soak, print one JSON line, tell the report; fail if anything is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=None, help="repeats the faults' order")
+    parser.add_argument("--rate", type=float, default=0.03, help="share of calls that go wrong")
+    arguments = parser.parse_args()
+    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder:
+        result = soak(arguments.minutes, seed, arguments.rate, Path(folder))
+    print(json.dumps(result))
+    wrong, ways = result["wrong"], result["ways"]
+    rules = sorted({line.split(" ", 1)[0] for line in wrong})
+    for way, fired in ways.items():
+        note("soak", way, fired=fired, bad=0, runs=0, suite="faults")
+    more = {name: value for name, value in result.items() if name not in ("wrong", "ways")}
+    note(
+        "soak", f"sagas under {arguments.rate:.0%} faults", fired=result["faults"],
+        bad=len(wrong), runs=result["sagas"], suite="soak", rules=rules, **more,
+    )  # fmt: skip
+    return 1 if wrong else 0
+
+
+sys.exit(main())

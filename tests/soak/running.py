@@ -1,0 +1,224 @@
+"""Sagas in a loop on real nodes under faults.
+
+The service that an operator runs (``coordinator resume --all --follow``) drives them; every call of
+it to a node may go wrong. Memory and descriptors are measured; in the end faults stop, everything
+must end, and blocks and raw records are judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from coordinator import app, planning, service
+from coordinator.config import load_config
+from coordinator.devnet.control import pause_token, unpause_token
+from coordinator.devnet.network import DevnetOptions
+from coordinator.errors import CoordinatorError
+from tests.adversity.proxied import TIMEOUT_MS, Proxied
+from tests.crash.two_coordinators import commands
+from tests.soak.judging import problems, sagas_of
+from tests.soak.meter import Meter
+from tests.soak.weather import Weather
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from adapters.base import Adapter
+    from coordinator.journal.sqlite import SqliteJournal
+    from coordinator.plan import Lock
+    from tests.crash.evidence import Scene
+    from tests.crash.ground import Run
+    from tests.e2e.terminal import Call
+
+__all__ = ["soak"]
+
+#: Sagas at once: as many as the treasury has coins for, and some to spare.
+_IN_FLIGHT: Final = 8
+#: The token's owner stops new mints for so long, so often: sagas roll back, too.
+_PAUSE_EVERY_S: Final = 20.0
+_PAUSE_S: Final = 3.0
+#: After the faults, what is open has so long to end: deadlines, finality, back-off.
+_LIVENESS_S: Final = 300.0
+_SAMPLE_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class Soak:
+    """One soak, under way.
+
+    Attributes:
+        config: chains.toml with the nodes' own addresses, for whoever only starts sagas.
+    """
+
+    run: Run
+    config: Path
+    plan: Path
+    weather: Weather
+    seconds: float
+    service: Call
+    meter: Meter
+    started: int = 0
+    refused: int = 0
+    pauses: int = 0
+    _paused_until_s: float = field(default=0.0)
+
+    async def live(self) -> bool:
+        """Start sagas until the time is over, then let all of them end; True if they did."""
+        config = load_config(self.config)
+        passphrases = app.passphrases_for(config, interactive=False)
+        async with app.open_adapters(
+            config, list(config.chains), passphrases=passphrases, sign=True
+        ) as adapters:
+            lock = await planning.lock_of(planning.read_source(self.plan, {}), adapters, config)
+            journal = app.open_journal(config, create=True)
+            try:
+                await self._storm(journal, adapters, lock)
+                return await self._calm(journal)
+            finally:
+                await journal.close()
+
+    async def _storm(
+        self, journal: SqliteJournal, adapters: dict[str, Adapter], lock: Lock
+    ) -> None:
+        begun_s = time.monotonic()
+        sampled_s = 0.0
+        while (over_s := time.monotonic() - begun_s) < self.seconds:
+            self.weather.blow()
+            if over_s - sampled_s >= _SAMPLE_S:
+                sampled_s = over_s
+                self.meter.take(over_s / self.seconds)
+                self._require_service()
+                self._pause_or_unpause(over_s)
+            if len(journal.sagas(open_only=True)) < _IN_FLIGHT:
+                await self._start(journal, adapters, lock)
+            await asyncio.sleep(0.05)
+        self.meter.take(1.0)
+        self.weather.clear()
+        if self._paused_until_s:
+            unpause_token(self.run.devnet, "ethereum")
+
+    async def _start(
+        self, journal: SqliteJournal, adapters: dict[str, Adapter], lock: Lock
+    ) -> None:
+        """Write a saga's first record; the service takes it up."""
+        try:
+            await service.start(
+                journal, adapters, lock.data, lock.digest, key=f"soak-{self.started}",
+                instance="soak", now_ms=time.time_ns() // 1_000_000,
+            )  # fmt: skip
+        except CoordinatorError:
+            self.refused += 1  # coins are on their way: the next turn of the loop asks again
+        else:
+            self.started += 1
+
+    def _require_service(self) -> None:
+        code = self.service.process.poll()
+        if code is not None:
+            told = f"{self.service.out}{self.service.err}"[-4000:]
+            raise RuntimeError(f"the service ended with {code}:\n{told}")
+
+    def _pause_or_unpause(self, over_s: float) -> None:
+        if self._paused_until_s:
+            if over_s >= self._paused_until_s:
+                unpause_token(self.run.devnet, "ethereum")
+                self._paused_until_s = 0.0
+        elif over_s >= (self.pauses + 1) * _PAUSE_EVERY_S:
+            pause_token(self.run.devnet, "ethereum")
+            self.pauses += 1
+            self._paused_until_s = over_s + _PAUSE_S
+
+    async def _calm(self, journal: SqliteJournal) -> bool:
+        give_up_s = time.monotonic() + _LIVENESS_S
+        while journal.sagas(open_only=True):
+            if time.monotonic() >= give_up_s:
+                return False
+            self._require_service()
+            await asyncio.sleep(0.2)
+        return True
+
+
+def soak(
+    minutes: float,
+    seed: int,
+    rate: float,
+    folder: Path,
+    judge: Callable[[Scene], Iterable[str]] = problems,
+) -> dict[str, Any]:
+    """Soak for ``minutes``; return the figures, and under ``wrong`` what ``judge`` finds."""
+    with ExitStack() as ends:
+        ground = ends.enter_context(Proxied.open(folder, DevnetOptions()))
+        run = ends.enter_context(ground.run("committed"))
+        direct = _direct(ground, run)
+        plan = _plan(run)
+        terminal = commands(run, ends)
+        process = terminal.start("resume", "--all", "--follow")
+        meter = Meter(process.process.pid)
+        weather = Weather(ground.proxies, seed, rate)
+        state = Soak(run, direct, plan, weather, minutes * 60, process, meter)
+        ended = asyncio.run(state.live())
+        with suppress(ProcessLookupError):
+            process.signal(signal.SIGTERM)
+        wrong = [] if ended else ["K5 sagas are open although all faults are over"]
+        code = process.process.wait(60)
+        if code or "Traceback" in process.out + process.err:
+            wrong.append(f"K5 the service left with {code}: {process.err[-2000:]}")
+        run.settle()
+        scene = run.scene()
+        wrong += judge(scene)
+        for command in (("journal", "check"), ("audit", "verify")):
+            call = terminal.start(*command)
+            if call.process.wait(600):
+                wrong.append(f"K7 coordinator {' '.join(command)}: {call.out}{call.err}")
+        states = [records[-1]["data"].get("state") for records in sagas_of(scene).values()]
+        return _result(state, minutes, seed, rate, states, wrong)
+
+
+def _direct(ground: Proxied, run: Run) -> Path:
+    """Write the configuration with the nodes themselves in it, beside the other one."""
+    text = run.config.read_text(encoding="utf-8")
+    for chain, url in ground.devnet.urls.items():
+        proxied = f'rpc = ["{ground.proxies[chain].url}"]\ntimeout_ms = {TIMEOUT_MS}'
+        assert text.count(proxied) == 1
+        text = text.replace(proxied, f'rpc = ["{url}"]')
+    path = run.config.with_name(f"direct-{run.config.name}")
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _plan(run: Run) -> Path:
+    """Write a plan that moves so little that the treasury's tokens last for days."""
+    path = run.folder / "plan.toml"
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"ALZ", value = "1"') == 1
+    path.write_text(text.replace('"ALZ", value = "1"', '"ALZ", value = "0.01"'), encoding="utf-8")
+    return path
+
+
+def _result(
+    state: Soak, minutes: float, seed: int, rate: float, states: list[str], wrong: list[str]
+) -> dict[str, Any]:
+    third_mb, third_fds = state.meter.around(0.38)
+    end_mb, end_fds = state.meter.around(1.0)
+    fired = state.weather.fired
+    return {
+        "minutes": minutes,
+        "seed": seed,
+        "rate": rate,
+        "sagas": state.started,
+        "ends": {end: states.count(end) for end in sorted(set(states))},
+        "pauses": state.pauses,
+        "calls": state.weather.calls,
+        "faults": fired.total(),
+        "ways": {way: sum(n for (_, w), n in fired.items() if w == way) for _, way in fired},
+        "rss_third_mb": third_mb,
+        "rss_end_mb": end_mb,
+        "fds_third": third_fds,
+        "fds_end": end_fds,
+        "wrong": wrong,
+    }

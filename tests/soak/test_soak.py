@@ -1,0 +1,98 @@
+"""A short soak ends well, and its judge sees what went wrong if anything did."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.reliability.notes import note
+from tests.soak.judging import problems, sagas_of
+from tests.soak.meter import Meter
+from tests.soak.running import soak
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.crash.evidence import Scene
+
+#: Long enough for sagas to end, and for faults to be met.
+MINUTES = 0.2
+RATE = 0.03
+
+
+def rules(scene: Scene) -> set[str]:
+    return {line.split(" ", 1)[0] for line in problems(scene)}
+
+
+@pytest.mark.timeout(300)
+def test_sagas_under_faults_all_end_and_what_is_wrong_in_their_remains_is_seen(
+    tmp_path: Path,
+) -> None:
+    def judge(scene: Scene) -> list[str]:
+        expect_seen(scene)
+        return list(problems(scene))
+
+    result = soak(MINUTES, 7, RATE, tmp_path, judge)
+
+    note(
+        "soak", "sagas under 3 % faults, for seconds", fired=result["faults"],
+        bad=len(result["wrong"]), runs=result["sagas"], suite="short",
+    )  # fmt: skip
+    assert result["wrong"] == []
+    assert result["faults"] > 0
+    assert result["sagas"] == sum(result["ends"].values()) >= 3
+
+
+def expect_seen(scene: Scene) -> None:
+    """Negative controls: the same remains with one thing changed."""
+    line = ("bitcoin", "BTC", "settlement_btc")
+    poorer = replace(scene, after={**scene.after, line: scene.after[line] - 1})
+    assert "K4" in rules(poorer)
+
+    saga = next(iter(sagas_of(scene)))
+    journal = scene.journal
+    forms = [json.loads(body) for body in journal.bodies]
+    open_ended = [
+        body
+        for body, form in zip(journal.bodies, forms, strict=True)
+        if (form["stream"], form["kind"]) != (f"saga:{saga}", "closed")
+    ]
+    assert "K5" in rules(replace(scene, journal=replace(journal, bodies=open_ended)))
+
+    unintended = [
+        body
+        for body, form in zip(journal.bodies, forms, strict=True)
+        if form["kind"] != "intent" or form["data"]["step"] != "lock"
+    ]
+    assert {"K2", "K7"} <= rules(replace(scene, journal=replace(journal, bodies=unintended)))
+
+    done = next(
+        body for body, form in zip(journal.bodies, forms, strict=True) if form["kind"] == "done"
+    )
+    twice = replace(scene, journal=replace(journal, bodies=[*journal.bodies, done]))
+    assert "K1" in rules(twice)
+
+
+def test_a_meter_reads_this_process_and_tells_a_third_from_the_end() -> None:
+    meter = Meter(os.getpid())
+    for hundredth in range(101):
+        meter.take(hundredth / 100)
+    before_mb, before = meter.around(0.38)
+    leaks = [os.dup(0) for _ in range(3)]
+    meter.samples = [item for item in meter.samples if item.at < 0.9]
+    meter.take(1.0)
+    after_mb, after = meter.around(1.0)
+    for leak in leaks:
+        os.close(leak)
+
+    assert (before_mb > 1, after_mb > 1) == (True, True)
+    assert after == before + 3
+
+
+def test_a_window_in_which_nothing_was_measured_is_no_figure() -> None:
+    with pytest.raises(ValueError, match="nothing was measured around 38%"):
+        Meter(os.getpid()).around(0.38)
