@@ -1,0 +1,107 @@
+"""Blocks are replaced at any point of a saga's way, from one to one more than finality.
+
+What was in them comes back: on Bitcoin through the mempool, on anvil only because we send it again.
+By default a sample; ADVERSITY_ALL=1 is each point of every end. ADVERSITY_SEED=N repeats the
+choices.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.adversity.burying import Buried
+from tests.adversity.dealing import everything, replacements, seed_of_this_run
+from tests.adversity.held import raw_of, records_of
+from tests.adversity.replaced import (
+    TIMEOUT_S,
+    Replacement,
+    points_of_burial,
+    replace_blocks,
+)
+from tests.crash.chain_judge import problems
+from tests.crash.ends import ENDS
+from tests.crash.ground import tell
+from tests.crash.watching import heights
+from tests.reliability.notes import note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(1200 if everything() else 300)
+
+#: How many times something of ours is to be taken out of its block, for each end, and how many
+#: times it is tried for that at most.
+TAKEN = 2
+TRIED_AT_MOST = 4
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buried]:
+    with Buried.open(tmp_path_factory.mktemp("replaced")) as ground:
+        yield ground
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_saga_ends_as_it_must_whichever_blocks_are_replaced_on_its_way(
+    ground: Buried, end: str
+) -> None:
+    seed = seed_of_this_run()
+    points = points_of_burial(ground, end)
+    taken: list[Replacement] = []
+    wrong: list[str] = []
+    tried = 0
+
+    for tried, wanted in enumerate(replacements(end, points, random.Random(f"{seed} {end}")), 1):
+        found = replace_blocks(ground, wanted)
+        if found.taken:
+            taken.append(wanted)
+        wrong += [f"{line}\n    {wanted.replay}" for line in found.wrong]
+        note(
+            "adversity", "blocks replaced", fired=found.taken, bad=bool(found.wrong), runs=1,
+            phase=wanted.point, depth=wanted.depth, killed=wanted.then_killed, end=end,
+            chain=wanted.chain, noticed=found.noticed,
+        )  # fmt: skip
+        if not everything() and (len(taken) == TAKEN or tried == TRIED_AT_MOST):
+            break
+
+    headline = f"ADVERSITY_SEED={seed}: {end}, something was taken out in {len(taken)} of {tried}"
+    tell(headline, [each.replay for each in taken])
+    assert not wrong, "\n".join([headline, *wrong])
+    assert taken, headline
+
+
+def test_evidence_of_a_block_that_is_gone_is_not_waited_for(ground: Buried) -> None:
+    found = replace_blocks(
+        ground, Replacement("committed", "after append done:move.forward#1", "bitcoin", 3)
+    )
+    assert found.taken
+    assert found.wrong == ()
+
+
+@pytest.mark.parametrize(
+    ("end", "effort"), [("committed", "mint.forward"), ("rolled_back", "lock.undo")]
+)
+def test_what_comes_again_in_a_lower_block_than_it_was_sent_at_is_found_after_a_restart(
+    ground: Buried, end: str, effort: str
+) -> None:
+    with ground.run(end) as run:
+        life = run.live(stop_at=f"after submit {effort}#1", by=signal.SIGSTOP)
+        life.stopped()
+        (intent,) = records_of(run, "intent", effort)
+        chain, raw = intent["chain"], raw_of(run, intent["tx"])
+        run.settle()
+        with ground.burial.resting():
+            depth = heights(run.devnet)[chain] - intent["since"] + 1
+            run.devnet.rpc(chain, "anvil_reorg", depth, [[f"0x{raw}", 0]])
+            receipt = run.devnet.rpc(chain, "eth_getTransactionReceipt", intent["tx"])
+            assert int(receipt["blockNumber"], 16) <= intent["since"]
+            life.kill()
+        run.live(timeout_s=TIMEOUT_S).ended()
+        run.settle()
+        assert problems(run.scene(reorganised={chain})) == []
+        assert len(records_of(run, "intent", effort)) == 1
+    note("adversity", "lower block", fired=1, bad=0, runs=1, phase=effort)
