@@ -242,14 +242,17 @@ class AttemptBuilder:
 
 
 def _require_head(payer: _Payer, attempt: Attempt) -> None:
-    """A dearer replacement helps only the first in line: the others wait for it whatever they pay.
+    """A dearer replacement helps only the first in line: the others wait for it whatever they pay,
+    and what a block has consumed only waits to be final.
 
     Raises:
-        Transient: an earlier nonce of the account is still open.
+        Transient: an earlier nonce of the account is still open, or this one is not any more.
     """
     ((_, nonce),) = attempt.claim
     if nonce > payer.nonce:
         raise Transient(f"nonce {nonce} of {payer.account} waits in line behind {payer.nonce}")
+    if nonce < payer.nonce:
+        raise Transient(f"nonce {nonce} of {payer.account} is in a block already")
 
 
 def _account_reads(account: str) -> list[tuple[str, Any]]:

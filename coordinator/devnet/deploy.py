@@ -14,7 +14,7 @@ from coordinator.devnet.identities import FUNDED_EVM, secret_of
 __all__ = ["COIN", "Deployed", "address_of", "deploy", "send_as", "start_mining"]
 
 COIN: Final = 10**18
-_TREASURY_ALZ: Final = 10_000 * COIN
+_TREASURY_ALZ: Final = 100_000 * COIN
 _NATIVE_WEI: Final = 1_000 * COIN
 _UNLIMITED: Final = 2**256 - 1
 _GAS: Final = 300_000

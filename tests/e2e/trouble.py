@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +15,7 @@ from coordinator.devnet.identities import FUNDED_EVM, secret_of
 from coordinator.devnet.ledger import Line, evm_address
 from coordinator.devnet.network import CHAIN_IDS, Devnet, bitcoin_address, miner_address
 from tests.contracts.slots import word
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
@@ -32,6 +34,8 @@ class World:
     def heal(self) -> None:
         """Undo every trouble, whatever became of the test that made it."""
         self.start_bitcoin()
+        # Blocks made in a hurry have later times each; the next test's deadlines go by them, too.
+        wait_until(self._bitcoin_is_not_ahead, what="the host's clock", timeout_s=60)
         for chain in CHAIN_IDS:
             self.devnet.rpc(chain, "anvil_dropAllTransactions")
             self.release_blocks(chain)
@@ -42,6 +46,10 @@ class World:
         if len(self.coins("treasury_btc")) < _COINS_MIN:
             richest = max(self.coins("settlement_btc"), key=lambda coin: coin[1])[0]
             self.spend("settlement_btc", [richest], "treasury_btc", fee_sat=10_000, parts=20)
+
+    def _bitcoin_is_not_ahead(self) -> bool:
+        tip = self.devnet.rpc("bitcoin", "getbestblockhash")
+        return int(self.devnet.rpc("bitcoin", "getblockheader", tip)["time"]) <= time.time()
 
     def set_balance(self, chain: str, address: str, wei: int) -> int:
         """Give an account this much of the native coin; return what it had."""

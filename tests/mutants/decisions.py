@@ -201,7 +201,7 @@ DECISIONS: Final[tuple[Mutant, ...]] = (
         f"{_DECIDE}::test_a_margin_counts_the_blocks_that_nobody_has_seen",
         "assert ",
         _WAITS,
-        "unseen_ms = max(0, now.host_ms - time_s * 1000)",
+        "unseen_ms = 0 if seen else max(0, now.host_ms - time_s * 1000)",
         "unseen_ms = 0",
     ),
     broken(

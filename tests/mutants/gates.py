@@ -197,7 +197,7 @@ GATES: Final[tuple[Mutant, ...]] = (
         "tests/unit/test_saga_decide.py::test_a_hold_too_near_its_expiry_is_not_begun",
         "assert |unpack",
         "coordinator.saga.forward",
-        "short = short_margin(state, now, extra_ms=settling_ms(step) if step.pivot else 0)",
+        "short = short_margin(state, now, extra_ms, seen=not step.pivot)",
         "short = None",
     ),
 )

@@ -58,7 +58,7 @@ def plan(name: str = "alz") -> dict[str, Any]:
         ], text="lock 100 ALZ", undo_text="refund 100 ALZ", confirm_text="release 100 ALZ"),
         {**plan_step("hold", chain="bitcoin", confirm=True, reveals=True, deliver="secret", moves=[
             {"asset": "BTC", "amount": "1500000", "source": "bcrt1q", "target": "escrow"},
-        ], fee_asset="BTC", unique_by="parent"), "class": "hold", "expiry": {"blocks": 20}},
+        ], fee_asset="BTC", unique_by="parent"), "class": "hold", "expiry": {"blocks": 200}},
         plan_step("mint", chain="ethereum", confirm=True, action={"fee": {"max_sat_vb": 50}}),
     ]  # fmt: skip
     return {

@@ -77,7 +77,7 @@ def test_an_account_stands_still_until_each_of_its_transactions_is_accepted() ->
 
     with pytest.raises(PreflightError, match=r"0x1 and 1 more.*Nothing was sent"):
         require_moving(Operator(*found), rows)
-    with pytest.raises(PreflightError, match="--accept 0x2"):
+    with pytest.raises(PreflightError, match='--accept "0x2"'):
         require_moving(Operator(*found, accepted), rows)
     require_moving(Operator(*found, accepted, rest), rows)
 
