@@ -1,8 +1,10 @@
 """One EVM node: what it is asked, and by what it proves to be on our chain.
 
-It is only believed after it showed the pinned chain id and genesis, and again after trouble.
+It is only believed after it showed the pinned chain id and genesis, again after trouble, and again
+from time to time: a node may be exchanged behind its address without a word.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -17,6 +19,8 @@ Calls = Sequence[tuple[str, Sequence[Any]]]
 _BUSY: Final = frozenset({-32005, 429})
 #: What a node that has a chain can always tell of its newest block.
 _STATE: Final = frozenset({"eth_getBalance", "eth_getCode", "eth_getTransactionCount"})
+#: How long what it showed of its chain is believed.
+_IDENTITY_S: Final = 10.0
 
 
 class Node:
@@ -25,6 +29,7 @@ class Node:
     def __init__(self, url: str, timeout_s: float, chain: "Pinned") -> None:
         self.rpc = JsonRpc(url, timeout_s, transient_codes=_BUSY)
         self.checked = False
+        self._checked_s = 0.0
         #: the height that it calls final, as of its newest answer.
         self.tagged: int | None = None
         self._chain = chain
@@ -60,12 +65,12 @@ class Node:
             raise Transient(f"{self.rpc.label} can not read state: {answer.message}")
 
     async def check(self) -> None:
-        """Compare chain id and genesis with the pinned ones, once.
+        """Compare chain id and genesis with the pinned ones, unless that was done just now.
 
         Raises:
             WrongChain: they are others.
         """
-        if self.checked:
+        if self.checked and time.monotonic() < self._checked_s + _IDENTITY_S:
             return
         calls: Calls = [("eth_chainId", ()), ("eth_getBlockByNumber", ("0x0", False))]
         try:
@@ -74,7 +79,7 @@ class Node:
         except (RpcError, TypeError, ValueError, KeyError):
             raise Transient(f"{self.rpc.label} tells neither chain id nor genesis") from None
         self._chain.require(self.rpc.label, chain_id, genesis)
-        self.checked = True
+        self.checked, self._checked_s = True, time.monotonic()
 
 
 class Pinned:

@@ -156,7 +156,8 @@ def _may_stop(fault: Fault, ended: str, *, has_begun: bool) -> bool:
     if fault.way == "forged" and "WrongChain" in ended:
         return True
     # What a node refuses at plan time is told to whoever asked, and nothing has begun.
-    return fault.way in {"error", "forged"} and "PreflightError" in ended and not has_begun
+    told = "PreflightError" in ended or "PlanRefused" in ended
+    return fault.way in {"error", "forged", "stale"} and told and not has_begun
 
 
 def _allowed(fault: Fault) -> set[str]:

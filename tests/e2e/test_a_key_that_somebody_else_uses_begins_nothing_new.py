@@ -32,7 +32,8 @@ async def accepted(ours: Coordinator, tx: str) -> None:
 
 async def noticed(ours: Coordinator, process: Service, tx: str) -> None:
     await process.until(
-        lambda: [r.data["tx"] for r in unexplained(ours)] == [tx], what="what nobody can explain"
+        lambda: [r.data["tx"] for r in unexplained(ours)] == [tx] and halts_of(process),
+        what="what nobody can explain",
     )
 
 
@@ -97,7 +98,7 @@ def test_a_coin_that_somebody_else_spent_stops_its_address(world: World, tmp_pat
             await process.until(lambda: intents(ours.records(saga), "lock"), what="the lock")
             coin = world.coins("treasury_btc")[0][0]
             world.spend("treasury_btc", [coin], "settlement_btc", fee_sat=1_000)
-            await process.until(lambda: unexplained(ours), what="what nobody can explain")
+            await process.until(lambda: halts_of(process), what="what nobody can explain")
             (record,) = unexplained(ours)
             assert record.data["claim"] == [[coin, 0]]
             assert halts_of(process) == {("bitcoin", bitcoin_address("treasury_btc"))}
@@ -122,7 +123,7 @@ def test_a_nonce_that_was_used_while_no_process_ran_is_found_by_the_next(
             assert (await ours.drive(first)).state in ENDS
         uses_key(world, "ethereum", "treasury_evm")
         async with coordinator(world.devnet, tmp_path) as ours, ours.serving() as process:
-            await process.until(lambda: unexplained(ours), what="what nobody can explain")
+            await process.until(lambda: halts_of(process), what="what nobody can explain")
             assert halts_of(process) == {("ethereum", TREASURY)}
             (record,) = unexplained(ours)
             assert record.data["tx"].startswith("nonce ")

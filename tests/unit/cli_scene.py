@@ -90,7 +90,7 @@ class Tale:
         self.raws: list[Raw] = []
         self.add(
             "started", saga=saga, key=key, digest=canonical.digest(self.lock), plan=self.lock,
-            deadline_s=NOW_MS // 1000 + 540, expiries={"hold": {"height": 120}},
+            deadline_s=NOW_MS // 1000 + 54_000, expiries={"hold": {"height": 120}},
             clocks={c: {"height": 100, "time_s": NOW_MS // 1000} for c in self.lock["chains"]},
             reservations=[], locks=[], instance=instance,
         )  # fmt: skip
