@@ -74,7 +74,7 @@ class Held:
             newest = self.intents()[-1]["tx"]
             return [tx for tx in self.waiting() if tx == newest != self.first]
 
-        return wait_until(another, what=f"another attempt of {self.effort}")[0]
+        return wait_until(another, what=f"another attempt of {self.effort}", timeout_s=60)[0]
 
     def released(self) -> None:
         """Blocks take what waits again; the saga must end as it has to, and the judge agree."""
