@@ -114,7 +114,8 @@ def test_an_equal_payment_elsewhere_is_another_payment_and_is_refused(
     world.stop_bitcoin()
     saga, records = left_waiting(world, terminal, "move", "bitcoin")
     claimed = {outpoint for outpoint, _ in intents(records, "move")[0].data["claim"]}
-    coin, value_sat = next(c for c in world.coins("treasury_btc") if c[0] not in claimed)
+    free = [coin for coin in world.coins("treasury_btc") if coin[0] not in claimed]
+    coin, value_sat = max(free, key=lambda coin: coin[1])
     world.spend("treasury_btc", [coin], "settlement_btc", fee_sat=value_sat - 1_500_000)
     block = world.devnet.rpc("bitcoin", "getbestblockhash")
     equal = world.devnet.rpc("bitcoin", "getblock", block)["tx"][1]

@@ -12,7 +12,7 @@ import pytest
 
 from coordinator.devnet.ledger import evm_address
 from coordinator.journal.base import Record
-from tests.contracts.slots import USED, mapping_slot
+from tests.contracts.slots import PENDING_SUPPLY, USED, mapping_slot
 from tests.e2e.network import (
     BITCOIN_STEP,
     VARIANTS,
@@ -36,10 +36,15 @@ SLOT = mapping_slot(USED, evm_address("treasury_evm"))
 
 @pytest.fixture
 def dearer(world: World) -> Iterator[World]:
-    """The group has a history on the token; afterwards the slot is put back."""
-    had = world.set_slot("ethereum", "token", SLOT, 1)
+    """The group has a history on the token, and no credit is open; afterwards all is put back.
+
+    A credit that another test left open would make each mint cheaper than what this limit is for.
+    """
+    had = {slot: world.set_slot("ethereum", "token", slot, 0) for slot in (PENDING_SUPPLY, SLOT)}
+    world.set_slot("ethereum", "token", SLOT, 1)
     yield world
-    world.set_slot("ethereum", "token", SLOT, had)
+    for slot, value in had.items():
+        world.set_slot("ethereum", "token", slot, value)
 
 
 def raised_when(world: World, folder: Path, variant: str, moment: Moment) -> list[Record]:
