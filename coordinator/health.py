@@ -25,8 +25,8 @@ from coordinator.log_key import log_address
 from coordinator.open_claims import ended_with_open_claims, open_claims_of
 from coordinator.pause_view import letting_go
 from coordinator.pausing import pauses_in
-from coordinator.recovery.halts import halted
 from coordinator.signers import check_keystore, check_remote, open_holder, read_keystore
+from coordinator.unexplained import halted
 
 __all__ = [
     "Examinable",

@@ -21,12 +21,12 @@ from coordinator.errors import (
 )
 from coordinator.journal.base import Entry, Journal, Record, SagaRow
 from coordinator.pausing import require_unpaused
-from coordinator.recovery.halts import require_moving
 from coordinator.reserving import amounts_of, coins_of
 from coordinator.saga import SagaState, Step, fold
 from coordinator.saga.questions import allowed
 from coordinator.saga.state import Direction
 from coordinator.saga.table import ENDS
+from coordinator.unexplained import require_moving
 
 __all__ = [
     "Readable",

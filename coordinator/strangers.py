@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from adapters.base import Signed
 from coordinator.alarm import Notice
-from coordinator.errors import Fenced, JournalError
+from coordinator.errors import Fenced
 from coordinator.journal.base import Entry
 from coordinator.journal.derive import OPERATOR_STREAM
-from coordinator.recovery.operator import Operator, Unexplained, fold_operator
+from coordinator.operator_stream import Operator, Unexplained, fold_operator
 from coordinator.saga import SagaState
+from coordinator.unexplained import is_attempt, unexplained_entry
 
 if TYPE_CHECKING:
     from coordinator.runner import Runner
@@ -75,20 +76,20 @@ class Strangers:
     async def look(self) -> None:
         """Record what nobody explains; what a race with another process loses comes again."""
         seen, self._seen = self._seen, []
-        known = self._operator.unexplained
+        known, journal = self._operator.unexplained, self._runner.journal
         found = [
-            self._entry(chain, item)
+            unexplained_entry(journal, chain, item)
             for chain, item in seen
             if item.height > self._since.get(chain, 0)
             and (chain, item.tx_id) not in known
-            and not self._is_attempt(item.tx_id)
+            and not is_attempt(journal, item.tx_id)
         ]
         found += self._consumed_unclaimed()
         found += self._adopted()
         if not found:
             return
         try:
-            await self._runner.journal.append(OPERATOR_STREAM, self._operator.seq, found)
+            await journal.append(OPERATOR_STREAM, self._operator.seq, found)
         except Fenced:
             self._seen = seen + self._seen
             self._compared.clear()
@@ -135,57 +136,14 @@ class Strangers:
         slow_ms = int(self._runner.adapters[chain].terms()["block_time_ms"]["slow"])
         return self._runner.clock.now_ms() + 2 * slow_ms
 
-    def _is_attempt(self, tx_id: str) -> bool:
-        try:
-            self._runner.journal.raw(tx_id)
-        except JournalError:
-            return False
-        return True
-
-    def _entry(self, chain: str, item: Signed) -> Entry:
-        journal = self._runner.journal
-        free = [claim for claim in item.claim if journal.claim(chain, *claim) is None]
-        return _unexplained(
-            chain, item.tx_id, item.block_hash, item.height, item.time_s, free, item.accounts,
-            item.texts,
-        )  # fmt: skip
-
     def _nameless_entry(self, chain: str, account: str, value: int) -> Entry:
         clock = self._runner.adapters[chain].clock()
         text = f"nonce {value} of {account} was consumed while nobody looked"
-        return _unexplained(
-            chain, f"nonce {value} of {account}", "", clock.height, clock.time_s,
-            [(account, value)], (account,), (text,),
+        seen = Signed(
+            f"nonce {value} of {account}", "", clock.height, clock.time_s, ((account, value),),
+            (account,), (text,),
         )  # fmt: skip
-
-
-def _unexplained(
-    chain: str,
-    tx: str,
-    block: str,
-    height: int,
-    time_s: int,
-    free: Iterable[tuple[str, int]],
-    accounts: Iterable[str],
-    texts: Iterable[str],
-) -> Entry:
-    return Entry(
-        "unexplained",
-        {
-            "chain": chain,
-            "tx": tx,
-            "block": block,
-            "height": height,
-            "time": time_s,
-            # As claims are told in intents, for the table of claims.
-            "step": "unexplained",
-            "dir": "forward",
-            "claim": [[resource, value] for resource, value in free],
-            "accounts": list(accounts),
-            "names": [],
-            "texts": list(texts),
-        },
-    )
+        return unexplained_entry(self._runner.journal, chain, seen)
 
 
 def _words(where: tuple[str, str], items: list[Unexplained]) -> str:

@@ -12,12 +12,13 @@ from coordinator.errors import ConfigError, PreflightError
 from coordinator.journal.base import Entry, Journal
 from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.journal.reading import JournalReader
+from coordinator.operator_stream import Unexplained, fold_operator
 from coordinator.recovery.burning import burn_known, clear_lines
 from coordinator.recovery.ground import Ground
-from coordinator.recovery.operator import Unexplained, fold_operator
 from coordinator.recovery.settling import Question, Settler, named_effects
-from coordinator.recovery.surveying import names_of_sagas, unexplained_entry, unknown
+from coordinator.recovery.surveying import names_of_sagas, unknown
 from coordinator.recovery.table import Way
+from coordinator.unexplained import unexplained_entry
 
 __all__ = [
     "Outcome",
@@ -195,7 +196,7 @@ async def _end(
     ]
     begun, operator = ground.begun.data, fold_operator(journal.read(OPERATOR_STREAM))
     entries = [
-        unexplained_entry(journal, item)
+        unexplained_entry(journal, item.chain, item.movement, item.movement.names)
         for item in found
         if (item.chain, item.movement.tx_id) not in operator.unexplained
     ]

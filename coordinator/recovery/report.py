@@ -10,8 +10,8 @@ from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.journal.reading import JournalReader
 from coordinator.journal.recoveries import Standing
 from coordinator.live import Live
+from coordinator.operator_stream import Unexplained, fold_operator
 from coordinator.ports import Clock, Secrets
-from coordinator.recovery.operator import Unexplained, fold_operator
 from coordinator.recovery.recover import heights_of, surveyors_of
 from coordinator.recovery.settling import named_effects
 from coordinator.recovery.surveying import Unknown, names_of_sagas, unknown

@@ -14,9 +14,9 @@ from coordinator.errors import PreflightError
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw
 from coordinator.live import Live
+from coordinator.operator_stream import Answer, question_of
 from coordinator.preparing import alarm_s
 from coordinator.recovery.ground import Ground
-from coordinator.recovery.operator import Answer, question_of
 from coordinator.recovery.surveying import Unknown, names_of_sagas, unknown
 from coordinator.recovery.table import REFUND_PERSONS, Evidence, Way, answered, way_of
 from coordinator.saga import Now, SagaState, Step

@@ -2,24 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from adapters.survey import Movement, Survey
-from coordinator.errors import JournalError
-from coordinator.journal.base import ClaimRow, Entry
+from coordinator.journal.base import ClaimRow
 from coordinator.journal.derive import SAGA_PREFIX
+from coordinator.unexplained import Claims, is_attempt
 
-__all__ = ["Unknown", "names_of_sagas", "unexplained_entry", "unknown"]
-
-
-class _Claims(Protocol):
-    """The part of a journal that this needs."""
-
-    def raw(self, tx_id: str) -> bytes:
-        """Return an attempt's stored bytes; `JournalError` if there are none."""
-
-    def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
-        """Return who claimed a nonce or coin."""
+__all__ = ["Unknown", "names_of_sagas", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +32,7 @@ class Unknown:
 
 
 def unknown(
-    journal: _Claims, surveys: Mapping[str, Survey], names: Mapping[str, Collection[str]]
+    journal: Claims, surveys: Mapping[str, Survey], names: Mapping[str, Collection[str]]
 ) -> list[Unknown]:
     """Return the movements that no attempt of the journal is, oldest first on each chain.
 
@@ -54,7 +43,7 @@ def unknown(
     for chain, survey in sorted(surveys.items()):
         known = set(names.get(chain, ()))
         for movement in survey.movements:
-            if _is_attempt(journal, movement.tx_id):
+            if is_attempt(journal, movement.tx_id):
                 continue
             owners = [journal.claim(chain, *claim) for claim in movement.claim]
             found.append(
@@ -70,14 +59,6 @@ def _of_saga(owner: ClaimRow | None) -> bool:
     return owner is not None and owner.stream.startswith(SAGA_PREFIX)
 
 
-def _is_attempt(journal: _Claims, tx_id: str) -> bool:
-    try:
-        journal.raw(tx_id)
-    except JournalError:
-        return False
-    return True
-
-
 def names_of_sagas(named: Iterable[tuple[str, str | None]]) -> dict[str, set[str]]:
     """Gather (chain, name) by chain, leaving out what has no name."""
     found: dict[str, set[str]] = {}
@@ -85,24 +66,3 @@ def names_of_sagas(named: Iterable[tuple[str, str | None]]) -> dict[str, set[str
         if name is not None:
             found.setdefault(chain, set()).add(name)
     return found
-
-
-def unexplained_entry(journal: _Claims, item: Unknown) -> Entry:
-    """Return the record of what nobody explains; what it consumed is never given again."""
-    movement = item.movement
-    free = [c for c in movement.claim if journal.claim(item.chain, *c) is None]
-    data: dict[str, Any] = {
-        "chain": item.chain,
-        "tx": movement.tx_id,
-        "block": movement.block_hash,
-        "height": movement.height,
-        "time": movement.time_s,
-        # As claims are told in intents, for the table of claims.
-        "step": "unexplained",
-        "dir": "forward",
-        "claim": [[resource, value] for resource, value in free],
-        "accounts": list(movement.accounts),
-        "names": sorted(movement.names),
-        "texts": list(movement.texts),
-    }
-    return Entry("unexplained", data)

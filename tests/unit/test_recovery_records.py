@@ -9,9 +9,9 @@ import pytest
 from adapters.survey import Movement, Survey
 from coordinator.errors import JournalError, PreflightError
 from coordinator.journal.base import ClaimRow, Record
-from coordinator.recovery.halts import require_moving
-from coordinator.recovery.operator import fold_operator
-from coordinator.recovery.surveying import unexplained_entry, unknown
+from coordinator.operator_stream import fold_operator
+from coordinator.recovery.surveying import unknown
+from coordinator.unexplained import require_moving, unexplained_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -128,7 +128,8 @@ def test_what_landed_in_place_of_a_self_spend_of_ours_is_not_explained_by_that()
     journal = Claims(set(), {(A, 7): "signer:polygon:0xA"})
     (item,) = look(journal, movement("0x1", (A, 7)))
     assert not item.explained
-    assert unexplained_entry(journal, item).data["claim"] == []  # it is claimed already
+    entry = unexplained_entry(journal, item.chain, item.movement)
+    assert entry.data["claim"] == [], "it is claimed already"
 
 
 def test_an_operation_of_a_known_saga_is_explained_by_its_name_alone() -> None:
@@ -140,6 +141,6 @@ def test_an_operation_of_a_known_saga_is_explained_by_its_name_alone() -> None:
 def test_what_nobody_explains_is_claimed_for_ever() -> None:
     journal = Claims(set(), {})
     (item,) = look(journal, movement("0x1", (A, 7)))
-    entry = unexplained_entry(journal, item)
+    entry = unexplained_entry(journal, item.chain, item.movement)
     assert entry.data["claim"] == [[A, 7]]
     assert (entry.kind, entry.data["accounts"]) == ("unexplained", [A])

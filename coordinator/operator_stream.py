@@ -1,4 +1,4 @@
-"""What the stream ``operator`` says of recoveries: a fold of its records. Pure.
+"""What the stream ``operator`` says of recoveries and of what nobody explains: a fold. Pure.
 
 The kinds are told in `coordinator.journal.recoveries`.
 """
