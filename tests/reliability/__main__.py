@@ -17,7 +17,7 @@ from tests.bench.figures import machine
 from tests.reliability.bars import bars_of
 from tests.reliability.depths import DEPTHS
 from tests.reliability.heat import heat_map
-from tests.reliability.jobs import ROOT, Ran, run
+from tests.reliability.jobs import ROOT, Ran, run_all
 from tests.reliability.lines import read
 from tests.reliability.report import Findings, markdown
 
@@ -52,7 +52,8 @@ def main() -> int:
             **dict.fromkeys(("RELIABILITY_SEED", "CRASH_SEED", "ADVERSITY_SEED"), str(seed)),
         }
         about = _about(seed)
-        jobs = [run(job, folder, common, _say) for job in depth.jobs if job.name in names]
+        wanted = [job for job in depth.jobs if job.name in names]
+        jobs = run_all(wanted, folder, common, _say)
         (folder / "jobs.json").write_text(json.dumps([about, [asdict(job) for job in jobs]]))
     lines = read(folder)
     found = Findings(depth.name, about, lines, jobs, bars_of(lines, jobs, depth.least))

@@ -20,12 +20,14 @@ class Job:
         arguments: of the Python interpreter.
         environment: what makes the tests go deeper.
         is_pytest: whether it writes a test report that is to be read.
+        beside: whether it runs beside the others, because it mostly waits.
     """
 
     name: str
     arguments: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     is_pytest: bool = True
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ def _tests(name: str, *folders: str, workers: str = "2", **environment: str) -> 
 
 
 def _soak(minutes: int) -> Job:
-    return Job("soak", ("-m", "tests.soak", "--minutes", str(minutes)), is_pytest=False)
+    arguments = ("-m", "tests.soak", "--minutes", str(minutes))
+    return Job("soak", arguments, is_pytest=False, beside=True)
 
 
 _PR: Final = Depth(

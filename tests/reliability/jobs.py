@@ -1,4 +1,4 @@
-"""Runs the jobs of a depth, one after the other, and keeps what each came to."""
+"""Runs the jobs of a depth and keeps what each came to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +18,7 @@ from tests.reliability.notes import FOLDER
 if TYPE_CHECKING:
     from tests.reliability.depths import Job
 
-__all__ = ["ROOT", "Ran", "run"]
+__all__ = ["ROOT", "Ran", "run_all"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,17 @@ class Ran:
     failed: int = 0
     skipped: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
+
+
+def run_all(
+    jobs: Sequence[Job], folder: Path, common: Mapping[str, str], say: Callable[[str], None]
+) -> list[Ran]:
+    """Run jobs one after the other, and beside them what mostly waits; return them in order."""
+    beside = [job for job in jobs if job.beside]
+    with ThreadPoolExecutor(max_workers=len(beside) + 1) as threads:
+        begun = {job.name: threads.submit(run, job, folder, common, say) for job in beside}
+        ran = {job.name: run(job, folder, common, say) for job in jobs if not job.beside}
+        return [ran[job.name] if job.name in ran else begun[job.name].result() for job in jobs]
 
 
 def run(job: Job, folder: Path, common: Mapping[str, str], say: Callable[[str], None]) -> Ran:

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.reliability.bars import Bar, bars_of
-from tests.reliability.depths import DEPTHS
+from tests.reliability.depths import DEPTHS, Job
 from tests.reliability.heat import heat_map
-from tests.reliability.jobs import Ran
+from tests.reliability.jobs import Ran, run_all
 from tests.reliability.lines import Line, read
 from tests.reliability.notes import FOLDER, note
 from tests.reliability.report import Findings, markdown
@@ -206,6 +206,21 @@ def test_a_failed_test_is_named() -> None:
     assert "* `tests/x.py::test_y`" in report(
         jobs=(Ran("sim", "x", 1, 1.0, tests=2, failed=1, broken=("tests/x.py::test_y",)),)
     )
+
+
+def test_what_mostly_waits_runs_beside_the_others_and_keeps_its_place(tmp_path: Path) -> None:
+    """The first of the two ends only after the second has run."""
+    waits = (
+        "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)"
+    )
+    writes = "import pathlib, sys\npathlib.Path(sys.argv[1]).touch()\nsys.exit(3)"
+    flag = str(tmp_path / "flag")
+    jobs = [
+        Job("waits", ("-c", waits, flag), is_pytest=False, beside=True),
+        Job("writes", ("-c", writes, flag), is_pytest=False),
+    ]
+    ran = run_all(jobs, tmp_path, {}, lambda _: None)
+    assert [(job.name, job.code) for job in ran] == [("waits", 0), ("writes", 3)]
 
 
 def test_the_map_has_a_cell_for_each_way_and_point_and_survives_odd_names() -> None:
