@@ -232,13 +232,14 @@ class Driver:
     def loose_ends(self) -> list[str]:
         """Return the ended sagas with open claims that can be driven here.
 
-        Those that need a chain that is not open here are only watched: the watchdog tells of them.
+        Those that need a chain that is not open here, or began on another one of its name, are only
+        watched: the watchdog tells of them.
         """
         found = []
         states = loose_ends(self.journal)
         self.runner.loose.keep([state.saga for state in states])
         for state in states:
-            if set(state.plan["chains"]) <= set(self.runner.adapters):
+            if self._is_for_these_chains(state):
                 found.append(state.saga)
             else:
                 self.runner.loose.see(state)
@@ -251,10 +252,20 @@ class Driver:
         found = []
         for saga in self.runner.ended.recent():
             state = fold(self.journal.read(f"saga:{saga}"))
-            if set(state.plan["chains"]) <= set(self.runner.adapters):
+            if self._is_for_these_chains(state):
                 self.runner.remember(state)
                 found.append(saga)
         return found
+
+    def _is_for_these_chains(self, state: SagaState) -> bool:
+        """Whether a saga can be looked at here: chains of the same names, but others, would show
+        nothing of it, and what had ended would be withdrawn and sent again.
+        """
+        try:
+            require_same_chains(state.plan, self.runner.adapters)
+        except PreflightError:
+            return False
+        return True
 
     def unattended(self) -> list[SagaRow]:
         """Return the open sagas that no live process drives."""

@@ -3,16 +3,20 @@
 What is kept of an ended saga is the names of what concerns it, and how far each of its chains has
 to come. A reorganisation that touches one of those names has the saga folded and looked at once
 more: what it had counted on and is gone becomes ``withdrawn`` after a record ``reopened``, and it
-is driven again in its direction (DESIGN.md §3.7).
+is driven again in its direction (DESIGN.md §3.7). What a person ended stays so: there, what is gone
+is an alarm for as long as it is gone.
 """
 
 import heapq
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from coordinator.alarm import Notice
 from coordinator.saga import SagaState
+from coordinator.saga.table import ENDS
 
 if TYPE_CHECKING:
     from coordinator.live import Live
@@ -27,10 +31,10 @@ _BURIED_FINALITIES: Final = 3
 
 
 class _Watched(Struct):
-    """The names that concern an ended saga, and on how many chains it is not buried yet."""
+    """The names that concern an ended saga, and chain → height at which it is buried there."""
 
     keys: set[str]
-    open: int
+    until: dict[str, int]
 
 
 class EndedSagas:
@@ -42,6 +46,10 @@ class EndedSagas:
         self._by_key: dict[str, set[str]] = defaultdict(set)
         #: chain → (height at which it is buried there, saga).
         self._heights: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        #: sagas that `recent` has named or that ended here, as long as it would name them again.
+        self._looked: set[str] = set()
+        #: saga that a person ended → what has changed; replaced as a whole, for other threads.
+        self._changed: dict[str, Notice] = {}
 
     def __len__(self) -> int:
         return len(self._watched)
@@ -49,25 +57,60 @@ class EndedSagas:
     def see(self, live: "Live") -> None:
         """Watch a saga that has just ended, or was found to have ended not long ago."""
         state = live.state
-        depths = self._depths(state) if state.state in REOPENS else {}
+        self._looked.add(state.saga)
+        depths = self._depths(state) if state.state in ENDS else {}
         if not depths or state.saga in self._watched:
             return
-        self._watched[state.saga] = _Watched(set(live.keys), len(depths))
+        self._watched[state.saga] = _Watched(set(live.keys), depths)
         for key in live.keys:
             self._by_key[key].add(state.saga)
         for chain, height in depths.items():
             heapq.heappush(self._heights[chain], (height, state.saga))
 
     def recent(self) -> list[str]:
-        """Return the sagas that ended so lately that their blocks may not be buried."""
+        """Return the sagas that ended so lately that their blocks may not be buried, each once."""
         now_ms = self._runner.clock.now_ms()
         longest_ms = max(map(self._period_ms, self._runner.adapters), default=0)
         since_ms = now_ms - (1 + _BURIED_FINALITIES) * longest_ms
-        return [
+        recent = {
             row.saga
             for row in self._runner.journal.sagas()
-            if row.state in REOPENS and row.updated_ms >= since_ms
-        ]
+            if row.state in ENDS and row.updated_ms >= since_ms
+        }
+        new = recent - self._looked - self._runner.live.keys()
+        self._looked = (self._looked & recent) | new
+        return sorted(new)
+
+    def look_anew(self) -> None:
+        """One more chain is driven here: what could not be looked at without it is named again."""
+        self._looked = set(self._watched)
+
+    def changed(self, state: SagaState, texts: Sequence[str]) -> None:
+        """Take up what chains show otherwise than when a person ended the saga; nothing: all is
+        as it was.
+        """
+        others = {saga: notice for saga, notice in self._changed.items() if saga != state.saga}
+        if texts:
+            others[state.saga] = Notice(
+                saga=state.saga,
+                state=state.state,
+                reason=f"what it ended on has changed: {'; '.join(texts)}. A person ended it, so "
+                "nothing is sent for it",
+                question="does value have to be moved by hand? See: coordinator show "
+                f"{state.saga}",
+                until_s=0,
+            )
+        self._changed = others
+
+    @property
+    def unsettled(self) -> tuple[str, ...]:
+        """Sagas of which something has changed: each block may bring it back."""
+        return tuple(self._changed)
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """What has changed of sagas that a person ended; from any thread."""
+        return tuple(self._changed.values())
 
     def touched(self, key: str) -> tuple[str, ...]:
         """Return the ended sagas that ``key`` concerns; for a reorganisation."""
@@ -77,11 +120,12 @@ class EndedSagas:
         """The chain has been read up to ``height``: what is buried is forgotten."""
         heights = self._heights[chain]
         while heights and heights[0][0] <= height:
-            _, saga = heapq.heappop(heights)
+            buried, saga = heapq.heappop(heights)
             watched = self._watched.get(saga)
-            if watched is not None:
-                watched.open -= 1
-                if not watched.open:
+            # A saga that was opened again and ended again has an older entry, too.
+            if watched is not None and watched.until.get(chain) == buried:
+                del watched.until[chain]
+                if not watched.until:
                     self.forget(saga)
 
     def forget(self, saga: str) -> None:
@@ -109,4 +153,5 @@ class EndedSagas:
 
     def _period_ms(self, chain: str) -> int:
         terms = self._runner.adapters[chain].terms()
-        return int(terms["finality_blocks"]) * int(terms["block_time_ms"]["slow"])
+        blocks = [int(tier["blocks"]) for tier in terms.get("tiers", ())]
+        return max([int(terms["finality_blocks"]), *blocks]) * int(terms["block_time_ms"]["slow"])

@@ -14,6 +14,7 @@ __all__ = [
     "Irreversible",
     "JournalBroken",
     "JournalError",
+    "JournalHeld",
     "JournalOld",
     "KeyTaken",
     "KeysError",
@@ -80,6 +81,10 @@ class JournalError(CoordinatorError):
 
 class JournalBroken(JournalError):
     """Disk or database failed; this process writes and sends nothing new any more."""
+
+
+class JournalHeld(JournalError):
+    """Another process kept the journal for too long; nothing was written."""
 
 
 class JournalOld(JournalError):

@@ -20,7 +20,8 @@ from coordinator.alarm import Notice
 from coordinator.journal.base import ClaimRow
 from coordinator.journal.derive import SAGA_PREFIX
 from coordinator.lines import Line, Lines
-from coordinator.saga import SagaState, fold
+from coordinator.saga import Now, SagaState, fold
+from coordinator.saga.forward import late_clocks
 from coordinator.saga.table import ENDS
 
 if TYPE_CHECKING:
@@ -111,9 +112,9 @@ class Heads:
         if attempt is None or (pursued and state.saga in self._runner.live):
             head.sends, head.notice = 0, None
             return
-        now_s = self._runner.clock.now_ms() // 1000
+        now = self._runner.now()
         allowed = (
-            is_due(state, owner, attempt, now_s) if pursued else may_be_sent(state, owner, attempt)
+            is_due(state, owner, attempt, now) if pursued else may_be_sent(state, owner, attempt)
         )
         if allowed:
             await self._send(line[0], attempt)
@@ -196,18 +197,23 @@ def is_pursued(state: SagaState, owner: ClaimRow, attempt: Attempt) -> bool:
     return effort.phase in ("unknown", "included")
 
 
-def is_due(state: SagaState, owner: ClaimRow, attempt: Attempt, now_s: int) -> bool:
+def is_due(state: SagaState, owner: ClaimRow, attempt: Attempt, now: Now) -> bool:
     """Whether its saga's own turn would send the attempt now; for a saga that is not driven here.
 
     Nobody may be driving it, and the line would stand. What is durable may be sent at any time
-    (R1), but nothing goes forward after the deadline or against what was asked or decided.
+    (R1), but nothing goes forward after the deadline, by the host's clock or a chain's, or against
+    what was asked or decided.
     """
     if attempt.purpose != "effect":
         return may_be_sent(state, owner, attempt)
     if owner.direction == "forward":
-        wanted = state.state == "running" and state.asked is None and now_s <= state.deadline_s
-        return wanted or state.state == "confirming"
-    return state.state == ("confirming" if owner.direction == "confirm" else "undoing")
+        if state.state == "confirming":
+            return True
+        stopped = state.asked is not None or state.verdict("burn", owner.step) is not None
+        return state.state == "running" and not stopped and not late_clocks(state, now)
+    if owner.direction == "confirm":
+        return state.state == "confirming" and state.verdict("reclaim", owner.step) is None
+    return state.state == "undoing" or state.verdict("reclaim", owner.step) is not None
 
 
 def may_be_sent(state: SagaState, owner: ClaimRow, attempt: Attempt) -> bool:

@@ -15,8 +15,8 @@ from adapters.base import Adapter, BlockEvent, ChainClock
 from adapters.errors import Transient
 from coordinator.alarm import Notice
 from coordinator.claims import Claims
-from coordinator.ended import REOPENS, EndedSagas
-from coordinator.errors import JournalBroken
+from coordinator.ended import EndedSagas
+from coordinator.errors import JournalBroken, JournalHeld
 from coordinator.gaps import STREAM_PREFIX, GapFiller
 from coordinator.journal.base import Journal, Record
 from coordinator.journal.derive import OPERATOR_STREAM
@@ -29,7 +29,7 @@ from coordinator.node_watch import NodeWatch
 from coordinator.ports import Channel, Clock, Secrets, Settings
 from coordinator.proving import Proving
 from coordinator.saga import Now, SagaState, fold, has_open_claims
-from coordinator.saga.table import ENDS, LIVE
+from coordinator.saga.table import ENDS
 from coordinator.strangers import Strangers
 from coordinator.tasks import Asking
 from coordinator.turn import Turn
@@ -120,7 +120,7 @@ class Runner:
             feeder.result()
         finally:
             await self._stop()
-            if isinstance(self._failure, (JournalBroken, OSError)):
+            if isinstance(self._failure, (JournalBroken, JournalHeld, OSError)):
                 await self.send_durable()
 
     async def send_durable(self) -> None:
@@ -172,8 +172,7 @@ class Runner:
             self._enter_claims(state)
             self._strangers.drives(state)
             # Finality may have broken while nobody looked.
-            again = state.state in LIVE or state.state in REOPENS
-            self.live[saga] = Live(state, Asking(saga, self.secrets, self.clock), recheck=again)
+            self.live[saga] = Live(state, Asking(saga, self.secrets, self.clock), recheck=True)
             self.ended.forget(saga)
         self.wake(saga)
 
@@ -181,9 +180,9 @@ class Runner:
         """Another process appended: this process's fold starts again from the journal."""
         self.live[saga].state = self._folded(saga)
         self._enter_claims(self.live[saga].state)
-        self._read_operator()
+        self.read_operator()
 
-    def _read_operator(self) -> None:
+    def read_operator(self) -> None:
         """What holds sagas back may have changed: each looks again at what it may begin."""
         pauses, halts = self._pauses, self._strangers.halts
         self._pauses = fold_pauses(self.journal.read(OPERATOR_STREAM))
@@ -294,6 +293,7 @@ class Runner:
     def notices(self) -> Sequence[Notice]:
         """Return what is waited for beside live sagas; for whoever watches, from any thread."""
         beside = (*self.loose.notices, *self._gaps.notices, *self._strangers.notices)
+        beside += self.ended.notices
         return (*beside, *self._nodes.notices())
 
     @property
@@ -327,7 +327,7 @@ class Runner:
                     if stream.startswith(STREAM_PREFIX):
                         self._gaps.read(stream)
                     elif stream == OPERATOR_STREAM:
-                        self._read_operator()
+                        self.read_operator()
                     else:
                         behind[stream.removeprefix("saga:")] = seq
                 self._catch_up(behind)
@@ -362,6 +362,15 @@ class Runner:
             del behind[saga]
 
     # ------------------------------------------------------------ chains
+
+    def open_chain(self, chain: str, adapter: Adapter) -> None:
+        """Drive sagas on one more chain, whose nodes did not answer when `run` began."""
+        self.claims[chain] = Claims(self.journal, chain)
+        self.adapters = {**self.adapters, chain: adapter}  # others may be half through the former
+        self._nodes.watch(chain, adapter)
+        self._gaps.opened(chain)
+        self.ended.look_anew()
+        self._background.append(asyncio.create_task(self._follow(chain), name=f"follow {chain}"))
 
     def now(self) -> Now:
         """Host time and every chain's own."""
@@ -406,7 +415,10 @@ class Runner:
                 if live is not None:
                     live.recheck = live.recheck or event.reorganised
                 self.wake(saga)
-        self.ended.reached(chain, event.clock.height)
+        for saga in self.ended.unsettled:
+            self.take(saga)
+        if event.clock.agreed:
+            self.ended.reached(chain, event.clock.height)
         heights = self._heights[chain]
         while heights and heights[0][0] <= event.clock.height:
             height, saga = heapq.heappop(heights)

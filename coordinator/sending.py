@@ -45,6 +45,8 @@ class Sending:
             return None
         if said.hint:
             self._live.said[step.id, direction] = said.hint
+        else:
+            self._live.said.pop((step.id, direction), None)
         return said.fund
 
     async def repeat(self, state: SagaState, command: Send) -> Fund | None:

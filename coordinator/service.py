@@ -230,6 +230,8 @@ async def record_verdict(
         if verdict == "cap":
             # The cap helps the attempts that are to come, not those that are out.
             facts["attempts"] = len(state.effort(step, direction).attempts)
+            # What another person allowed meanwhile is not taken back.
+            facts["pct"] = max(int(facts["pct"]), state.cap_pct(step))
         data: dict[str, Any] = {
             "step": step,
             "dir": direction,

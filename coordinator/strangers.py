@@ -93,7 +93,7 @@ class Strangers:
         except Fenced:
             self._seen = seen + self._seen
             self._compared.clear()
-        self.read()
+        self._runner.read_operator()
 
     def _adopted(self) -> list[Entry]:
         """Return that a person has looked, for what a verdict here names as a step's effect."""
@@ -124,7 +124,9 @@ class Strangers:
                     self._nameless[*line, value] = self._patience_ms(line[0])
         for (chain, account, value), until_ms in tuple(self._nameless.items()):
             # What a block shows has its name, and its claim, once the block was read.
-            if self._runner.claims[chain].taken(account, value):
+            # The book of this process does not know what others claimed for sagas of theirs.
+            known = self._runner.claims[chain].taken(account, value)
+            if known or self._runner.journal.claim(chain, account, value) is not None:
                 del self._nameless[chain, account, value]
             elif self._runner.clock.now_ms() >= until_ms:
                 del self._nameless[chain, account, value]

@@ -97,6 +97,7 @@ class Turn:
         """
         live = self._live
         recheck, live.recheck = live.recheck, False
+        changed: list[str] = []
         for key, effort in tuple(self._state.efforts.items()):
             again = recheck and (effort.attempts or effort.revealed)
             if effort.phase not in _OPEN and not effort.claim_open and not again:
@@ -116,8 +117,10 @@ class Turn:
             if entries[0].kind in ("orphaned", "withdrawn"):
                 live.sent_ms.pop(key, None)  # its bytes are due at once
             if self._state.state in ENDS:
-                entries = _opening_again(self._state, entries)
+                entries = self._of_an_ended_saga(entries, changed)
             self._add(entries, at_ms)
+        if recheck and not self._away and self._state.state == "closed_by_operator":
+            self._runner.ended.changed(self._state, changed)
 
     async def _observe(self, step: Step, direction: str) -> tuple[tuple[Entry, ...], int]:
         """Return the records that the chain's present view calls for, and when it was read."""
@@ -134,6 +137,25 @@ class Turn:
         now_ms = self._runner.clock.now_ms()
         until_s = alarm_s(step, step.finality_blocks + 2, now_ms)
         return judge(self._state, step, direction, seen, at_ms=now_ms, until_s=until_s), now_ms
+
+    def _of_an_ended_saga(
+        self, entries: tuple[Entry, ...], changed: list[str]
+    ) -> tuple[Entry, ...]:
+        """Return the records of an ended saga: where finality broke, after ``reopened``; what a
+        person ended stays so, and what broke there goes to ``changed``.
+        """
+        if entries[0].kind != "withdrawn":
+            return entries
+        person = self._state.state not in REOPENS
+        if person and entries[-1].kind in ("done", "not_done"):
+            return ()  # in another block now, and final there
+        about = entries[0].data
+        effort = f"the {about['dir']} of step {about['step']}"
+        why = f"{effort} is {about['was']} no more: {about['why']}"
+        if person:
+            changed.append(why)
+            return ()
+        return (Entry("reopened", {"why": why}), *entries)
 
     def _take_proofs(self) -> None:
         """Draft what asking for evidence came to."""
@@ -397,14 +419,3 @@ class Turn:
 
     def _back_off(self, key: tuple[str, str]) -> None:
         self._live.back_off(key, self._runner.settings, self._runner.clock.now_ms())
-
-
-def _opening_again(state: SagaState, entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Return the records of an ended saga whose finality broke, ``reopened`` before them; what a
-    person ended stays so.
-    """
-    if entries[0].kind != "withdrawn" or state.state not in REOPENS:
-        return tuple(entries)
-    about = entries[0].data
-    why = f"the {about['dir']} of step {about['step']} is {about['was']} no more: {about['why']}"
-    return (Entry("reopened", {"why": why}), *entries)

@@ -16,7 +16,7 @@ from typing import Final
 
 import apsw
 
-from coordinator.errors import JournalBroken, JournalError
+from coordinator.errors import JournalBroken, JournalError, JournalHeld
 from coordinator.journal.age import confirm_latest, require_elsewhere
 from coordinator.journal.base import ClaimRow, Entry, Raw, Record, ReservationRow, SagaRow
 from coordinator.journal.body import DataEncoder, check_names
@@ -233,7 +233,7 @@ class SqliteJournal:
         for _request, future in self._waiting:
             _reject(
                 future,
-                JournalError(
+                JournalHeld(
                     f"another process has held {self.path} for {self._busy_s:g} s (stopped in the "
                     "middle of a commit?). Nothing was written and nothing of this was sent. Let "
                     "it go on or end it, then run 'coordinator resume'."

@@ -17,7 +17,7 @@ from coordinator.saga.waits import (
     short_margin,
 )
 
-__all__ = ["running"]
+__all__ = ["late_clocks", "running"]
 
 
 def running(state: SagaState, now: Now) -> Decision:
@@ -161,13 +161,18 @@ def _request(state: SagaState) -> dict[str, Any] | None:
     return {"kind": "operator", "text": f"{state.asked['by']}: {state.asked['reason']}"}
 
 
-def _lateness(state: SagaState, now: Now) -> dict[str, Any] | None:
-    """Going forward stops as soon as any one clock is past the deadline."""
+def late_clocks(state: SagaState, now: Now) -> list[str]:
+    """Return whose clocks are past the deadline: going forward stops at any one of them."""
     deadline_s, clocks = state.deadline_s, now.chains
     late = ["the host's"] if now.host_s > deadline_s else []
     for chain in state.chains:  # no comprehension: this runs before every step of every saga
         if chain in clocks and clocks[chain].time_s > deadline_s:
             late += (f"{chain}'s",)
+    return late
+
+
+def _lateness(state: SagaState, now: Now) -> dict[str, Any] | None:
+    late = late_clocks(state, now)
     if not late:
         return None
     text = f"deadline passed by {' and '.join(late)} clock"

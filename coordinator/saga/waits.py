@@ -119,14 +119,15 @@ def passed_by(state: SagaState, step: Step, direction: Direction, now: Now) -> b
     """Whether so many blocks came since the newest attempt was made that it needs a better price.
 
     Blocks are counted, not seconds: a chain that makes none takes no price at all. What its
-    account can not pay for is left as it is: a person was asked for just that amount.
+    account can not pay for is left as it is for as long as the alarm asks for just that amount.
     """
     clock, attempts = now.chains.get(step.chain), state.effort(step.id, direction).attempts
     if not step.bump_blocks or clock is None or not attempts:
         return False
     stuck = state.stuck or {}
     about = (stuck.get("step"), stuck.get("dir"))
-    if stuck.get("fund") is not None and about == (step.id, direction):
+    asked = stuck.get("fund") is not None and about == (step.id, direction)
+    if asked and now.host_s < stuck["until_s"]:
         return False
     blocks = clock.height - attempts[-1].since
     return blocks >= _bump_blocks(state, step, direction, now)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from adapters.base import Attempt
+from adapters.base import Attempt, ChainClock
 from coordinator.heads import is_due, is_pursued, may_be_sent
 from coordinator.journal.base import ClaimRow
+from coordinator.saga import Now
 from tests.story import Story, plan_step
 
 
@@ -111,17 +112,35 @@ def test_a_tombstone_is_not_sent_where_a_committed_effect_is_to_be_made_again() 
     assert not may_be_sent(story.fold, _owner("forward"), tombstone)
 
 
-def due(story: Story, direction: str = "forward", *, late_s: int = 0) -> bool:
+def due(
+    story: Story, direction: str = "forward", *, late_s: int = 0, chain_late_s: int = 0
+) -> bool:
     attempt = _attempt(story, direction, -1)
-    return is_due(story.fold, _owner(direction), attempt, story.at_s + late_s)
+    clocks = {chain: ChainClock(200, story.at_s + chain_late_s) for chain in story.fold.chains}
+    now = Now((story.at_s + late_s) * 1000, clocks)
+    return is_due(story.fold, _owner(direction), attempt, now)
 
 
 def test_what_nobody_drives_here_is_sent_as_long_as_its_own_saga_would_send_it() -> None:
     story = bound("claim").intent("a")
     assert due(story)
     assert not due(story, late_s=601), "nothing goes forward after the deadline"
+    assert not due(story, chain_late_s=601), "by whichever clock"
     story.add("asked", by="op", reason="no")
     assert not due(story), "nor against what was asked"
+
+
+def test_what_a_verdict_ends_is_not_sent_for_its_saga() -> None:
+    story = bound("claim").intent("a")
+    verdict(story, "burn")
+    assert not due(story)
+    revealed = bound("claim").executed("a").decided("commit").intent("a", "confirm")
+    verdict(revealed, "reclaim")
+    assert not due(revealed, "confirm"), "its refund is on the way"
+
+
+def verdict(story: Story, kind: str) -> None:
+    story.add("verdict", step="a", dir="forward", verdict=kind, by=["x", "y"], reason="r", args={})
 
 
 def test_an_undecided_effect_of_a_saga_that_is_rolled_back_is_not_sent_for_it() -> None:

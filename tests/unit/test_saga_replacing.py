@@ -75,7 +75,7 @@ def test_plans_that_know_of_no_replacement_have_none() -> None:
     assert shape(told.next(a=1000)) == SENT
 
 
-def test_what_waits_for_money_is_not_made_dearer_than_what_was_asked_for() -> None:
+def test_what_waits_for_money_is_not_made_dearer_until_that_time_is_over() -> None:
     told = story().intent("a")
     told.add(
         "stuck", step="a", dir="forward", reason="dry", code="unfunded", question="fund it",
@@ -83,3 +83,5 @@ def test_what_waits_for_money_is_not_made_dearer_than_what_was_asked_for() -> No
         until_s=told.at_s + 60,
     )  # fmt: skip
     assert shape(told.next(a=110)) == SENT
+    # Then it is tried again: the account may have the money now, and else the alarm names more.
+    assert shape(told.next(after_s=61, a=110)) == REPLACED
