@@ -149,6 +149,7 @@ _MEMBERS: Final[Mapping[str, Mapping[str, Shape]]] = {
 _SOMETIMES: Final[Mapping[str, Mapping[str, Shape]]] = {
     "started": {"coins": listed(listed(text, least=3, most=3))},
     "intent": {"hashlock": _HEX32},
+    "withdrawn": {"kept": listed(text)},
 }
 
 

@@ -93,6 +93,8 @@ class Checks:
             where, value = values[:2], values[2]
             if value > self._tops.get(where, value):
                 self._tops[where] = value
+        elif name == "brought_keep":
+            self._sums = None  # it may be among them, and this is rare
         elif self._sums is None:
             return
         elif name == "reservation_insert":

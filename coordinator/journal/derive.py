@@ -5,7 +5,7 @@ rebuilding from it run the same changes, so the tables can not drift apart from 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ __all__ = [
     "Change",
     "attempt_of",
     "brought",
+    "brought_lock",
     "changes",
     "claims_of",
     "evidence_of",
@@ -118,6 +119,12 @@ def reserved_coins(data: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return [(step, chain, outpoint) for step, chain, outpoint in data.get("coins", ())]
 
 
+def brought_lock(saga: str, chain: str, step: str, brings: Sequence[str]) -> str:
+    """Return the lock that stands for [account, asset, amount] that a step brought in."""
+    account, asset, amount = brings
+    return f"brought:{chain}:{saga}/{step}:{asset}:{_amount(amount)}:{account}"
+
+
 def brought(resource: str) -> tuple[tuple[str, str, str], int]:
     """Return ((chain, account, asset), amount) of a lock that stands for value brought in."""
     _, chain, _step, asset, amount, account = resource.split(":", 5)
@@ -162,9 +169,7 @@ def _kept(saga: str, data: Mapping[str, Any]) -> list[Change]:
         return [("lock_keep", (outpoint_lock(chain, facts["outpoint"]), saga))]
     if "brings" not in facts or data["n"] != 1:
         return []
-    account, asset, amount = facts["brings"]
-    lock = f"brought:{chain}:{saga}/{data['step']}:{asset}:{_amount(amount)}:{account}"
-    return [("brought_insert", (lock, saga))]
+    return [("brought_insert", (brought_lock(saga, chain, data["step"], facts["brings"]), saga))]
 
 
 def _started(saga: str, data: Mapping[str, Any], at_ms: int) -> list[Change]:
@@ -199,6 +204,11 @@ def _reopened(saga: str, _data: Mapping[str, Any], _at_ms: int) -> list[Change]:
     return [("saga_reopened", (saga,))]
 
 
+def _withdrawn(saga: str, data: Mapping[str, Any], _at_ms: int) -> list[Change]:
+    """What an undo had given back is in our account again and is kept for it, after the end too."""
+    return [("brought_keep", (lock, saga)) for lock in data.get("kept", ())]
+
+
 def _stuck(saga: str, _data: Mapping[str, Any], _at_ms: int) -> list[Change]:
     return [("saga_stuck", (1, saga))]
 
@@ -220,6 +230,7 @@ _OF_SAGA: Final[Mapping[str, Callable[[str, Mapping[str, Any], int], list[Change
     "decided": _decided,
     "closed": _closed,
     "reopened": _reopened,
+    "withdrawn": _withdrawn,
     "stuck": _stuck,
     "paused": _paused,
     "unpaused": _unpaused,

@@ -94,6 +94,10 @@ INSERT INTO locks (resource, saga) VALUES (?, ?) ON CONFLICT DO NOTHING;
 -- A lock like any other; its name says that the sums of reservations follow it.
 INSERT INTO locks (resource, saga) VALUES (?, ?);
 
+-- name: brought_keep
+-- While the saga is open it is there already.
+INSERT INTO locks (resource, saga) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
 -- name: locks_delete
 DELETE FROM locks WHERE saga = ?;
 

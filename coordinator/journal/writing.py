@@ -24,7 +24,7 @@ _HEADS_KEPT: Final = 50_000
 WITNESSED: Final = frozenset({"intent", "reveal"})
 #: Changes that what the checks remember must follow.
 _COUNTED: Final = frozenset(
-    {"claim_insert", "reservation_insert", "brought_insert", "reservations_delete"}
+    {"claim_insert", "reservation_insert", "brought_insert", "brought_keep", "reservations_delete"}
 )
 
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from adapters.base import Observation
 from coordinator.journal.base import Entry
+from coordinator.journal.derive import brought_lock
 from coordinator.saga.state import SagaState, Step
 
 __all__ = ["judge"]
@@ -45,9 +46,9 @@ def judge(
     if effort.phase == "included":
         return (_orphaned(about, effort.tx, effort.block, effort.height),)
     if effort.phase == "done":
-        return (_withdrawn(about, "done", "the chain does not show it any more"),)
+        return (_withdrawn(state, step, about, "done", "the chain does not show it any more"),)
     if effort.phase == "not_done" and effort.attempts and seen.consumed is None:
-        return (_withdrawn(about, "not_done", "what ended it is gone from the chain"),)
+        return (_withdrawn(state, step, about, "not_done", "what ended it is gone from the chain"),)
     return ()
 
 
@@ -81,9 +82,9 @@ def _found(
     if effort.phase == "done":
         if same:
             return ()
-        before = (_withdrawn(about, "done", "it is in another block now"),)
+        before = (_withdrawn(state, step, about, "done", "it is in another block now"),)
     elif effort.phase == "not_done":
-        before = (_withdrawn(about, "not_done", "the effect is there after all"),)
+        before = (_withdrawn(state, step, about, "not_done", "the effect is there after all"),)
     elif effort.phase == "included" and same and not found.final:
         return ()
     data: dict[str, Any] = {
@@ -118,7 +119,7 @@ def _consumed(
         if not effort.attempts or effort.claim_open == consumed.claim_open:
             return ()
     elif effort.phase == "done":
-        before = (_withdrawn(about, "done", "something else took its place"),)
+        before = (_withdrawn(state, step, about, "done", "something else took its place"),)
     elif effort.phase == "included":
         before = (_orphaned(about, effort.tx, effort.block, effort.height),)
     data = {
@@ -140,5 +141,13 @@ def _orphaned(about: dict[str, Any], tx: str | None, block: str | None, height: 
     return Entry("orphaned", {**about, "tx": tx, "block": block, "height": height})
 
 
-def _withdrawn(about: dict[str, Any], was: str, why: str) -> Entry:
-    return Entry("withdrawn", {**about, "was": was, "why": why})
+def _withdrawn(state: SagaState, step: Step, about: dict[str, Any], was: str, why: str) -> Entry:
+    """Return that finality broke. What an undo had given back is ours again: it is kept for it."""
+    kept = [
+        brought_lock(state.saga, step.chain, step.id, attempt.facts["brings"])
+        for attempt in state.effort(step.id, "forward").attempts
+        if about["dir"] == "undo" and "brings" in attempt.facts
+    ]
+    # The same amount, whichever attempt brought it.
+    more = {"kept": kept[:1]} if kept else {}
+    return Entry("withdrawn", {**about, "was": was, "why": why, **more})

@@ -113,9 +113,10 @@ KINDS: dict[str, tuple[Script, set[str]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_happens_and_every_saga_ends_as_it_should(kind: str) -> None:
     script, ends = KINDS[kind]
-    world = scripts.judge(script)
-    assert {row.state for row in world.rows()} <= ends
     counts = Counts("disturbance")
+    with counts.judging():
+        world = scripts.judge(script)
+        assert {row.state for row in world.rows()} <= ends
     counts.add(world)
     counts.tell((kind,))
 

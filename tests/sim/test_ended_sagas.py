@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from coordinator.driving import Driver
+from coordinator.errors import ReservationShort
 from coordinator.journal.base import Entry
 from coordinator.runner import Runner
 from coordinator.watchdog import Watchdog
@@ -61,6 +62,43 @@ def test_a_saga_that_was_opened_again_is_watched_until_it_is_buried_anew() -> No
             assert chain.tip.height >= landed + 3 * chain.confirmations, (name, heights)
 
     afterwards(world, story)
+
+
+def test_what_an_undo_had_given_back_is_kept_again_when_the_undo_is_gone() -> None:
+    """It is in the account of our other key again, and no other plan may count on it."""
+    world = World("transfers")
+    world.chains["eth"].trouble.reverting.add("transfer")
+    world.run()
+    poly = world.chains["poly"]
+    journal = MemoryJournal(world.store, lambda: world.clock.now_ms)
+
+    def kept() -> list[tuple[str, str]]:
+        return [(row.account, row.asset) for row in journal.reservations("poly") if row.amount]
+
+    async def story(_: Runner, queue: asyncio.Queue[str]) -> None:
+        assert [row.state for row in world.rows()] == ["rolled_back"]
+        assert kept() == []
+        queue.put_nowait(saga_id(0))
+        undone = [r for r in world.store.records if r.kind == "done" and r.data["dir"] == "undo"]
+        height = next(r.data["height"] for r in undone if r.data["step"] == "one")
+        poly.trouble.stuck.add("transfer")
+        poly.reorg(poly.tip.height - height + 1)
+        await until(lambda: "reopened" in kinds(world), "it is opened again")
+        assert kept() == [("store", "ALZ")]
+        with pytest.raises(ReservationShort):
+            await journal.append(f"saga:{saga_id(1)}", 0, [Entry("started", another(world))])
+        poly.trouble.stuck.clear()
+        await until(lambda: kinds(world).count("closed") == 2, "it ended once more")
+        assert kept() == []
+
+    afterwards(world, story)
+
+
+def another(world: World) -> dict[str, Any]:
+    """The first record of a saga that wants all of the account's tokens."""
+    first = world.store.records[0].data
+    wanted = [["poly", "store", "ALZ", "1", "1"]]
+    return {**first, "saga": saga_id(1), "key": "another", "reservations": wanted, "locks": []}
 
 
 def kinds(world: World) -> list[str]:

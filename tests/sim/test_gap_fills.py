@@ -32,9 +32,9 @@ class Scene:
         self.journal = MemoryJournal(self.store, self.clock.now_ms)
         self.chain.stamp = lambda: len(self.store.records)
 
-    async def leave_hole(self) -> None:
-        """Make nonce 1 durable, and nonce 0 nobody's."""
-        prepared = await SimAdapter(self.chain, ASSETS).fill("ops", 1)
+    async def leave_hole(self, claimed: int = 1) -> None:
+        """Make a nonce durable, and those below it nobody's."""
+        prepared = await SimAdapter(self.chain, ASSETS).fill("ops", claimed)
         data = intent_data(
             prepared, step="fill", direction="forward", generation=1, number=1, purpose="burn",
             chain="eth", until_s=self.host.now_ms // 1000 + 60,
@@ -211,6 +211,33 @@ def test_a_hole_below_what_another_process_made_durable_is_seen_without_a_restar
             await asyncio.sleep(2)
             await scene.leave_hole()
             await scene.until(scene.received, 10)
+
+    virtual_time.run(scene.host, story())
+
+
+def test_a_hole_that_is_too_wide_is_told_of_and_not_filled() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.leave_hole(10**6)
+        async with scene.process() as runner:
+            await scene.until(runner.notices, 10)
+            (notice,) = runner.notices()
+            assert notice.state == "unfilled"
+            assert "64 nonces or more of ops on eth, from 0 on, are nobody's" in notice.reason
+            await asyncio.sleep(30)
+            assert not scene.intents(0)
+
+    virtual_time.run(scene.host, story())
+
+
+def test_a_hole_as_wide_as_intents_of_one_moment_can_be_is_filled() -> None:
+    scene = Scene()
+
+    async def story() -> None:
+        await scene.leave_hole(63)
+        async with scene.process():
+            await scene.until(lambda: scene.intents(62), 20)
 
     virtual_time.run(scene.host, story())
 

@@ -30,7 +30,8 @@ def test_a_plan_survives_every_two_faults(case: Case, part: int) -> None:
     for first in _firsts(case, part):
         for number, pair in enumerate(distinct(first)):
             # Resuming once more costs a tenth: every fourth pair is resumed.
-            counts.add(hold(pair, known, resume=number % 4 == 0))
+            with counts.judging():
+                counts.add(hold(pair, known, resume=number % 4 == 0))
     counts.tell(("append/error", "append/crash_after", "submit/ambiguous", "observe/error"))
     assert counts.worlds > 50
 
@@ -42,7 +43,8 @@ def test_a_plan_survives_a_sample_of_two_faults(case: Case) -> None:
     for _ in range(SAMPLE):
         seconds = list(distinct(rng.choice(firsts)))
         if seconds:
-            counts.add(hold(rng.choice(seconds)))
+            with counts.judging():
+                counts.add(hold(rng.choice(seconds)))
     counts.tell()
 
 

@@ -40,7 +40,8 @@ def chunks_of(sagas: int) -> list[range]:
 def test_up_to_twenty_sagas_end_well_whatever_goes_wrong(seeds: range) -> None:
     counts = Counts("wild")
     for seed in seeds:
-        world = replay_wild(seed)
+        with counts.judging():
+            world = replay_wild(seed)
         counts.add(world)
         world.store.recycle()
     whole = len(seeds) == WILD_CHUNK
@@ -52,7 +53,8 @@ def test_up_to_twenty_sagas_end_well_whatever_goes_wrong(seeds: range) -> None:
 def test_a_stranger_with_our_key_costs_no_saga_its_outcome(first: int) -> None:
     counts = Counts("stranger")
     for seed in range(first, first + CHUNK):
-        counts.add(replay_wild(seed, stranger_of))
+        with counts.judging():
+            counts.add(replay_wild(seed, stranger_of))
     counts.tell(("stranger",))
 
 
@@ -60,7 +62,8 @@ def test_a_stranger_with_our_key_costs_no_saga_its_outcome(first: int) -> None:
 def test_sagas_end_well_under_a_random_schedule(first: int) -> None:
     counts = Counts("seed")
     for seed in range(first, first + CHUNK):
-        counts.add(replay_seed(seed))
+        with counts.judging():
+            counts.add(replay_seed(seed))
     counts.tell(("reorganised",))
     assert sum(counts.fired.values()) > CHUNK
 
@@ -69,7 +72,8 @@ def test_sagas_end_well_under_a_random_schedule(first: int) -> None:
 def test_finality_that_breaks_before_the_end_is_repaired(first: int) -> None:
     withdrawn, counts = 0, Counts("deep")
     for seed in range(first, first + CHUNK):
-        world = replay_seed(seed, deep=True)
+        with counts.judging():
+            world = replay_seed(seed, deep=True)
         counts.add(world)
         withdrawn += sum(record.kind == "withdrawn" for record in world.store.records)
     counts.tell(("finality broken",))

@@ -15,7 +15,8 @@ def test_a_plan_ends_as_it_should_when_no_call_breaks(case: Case) -> None:
 def test_a_plan_survives_each_single_fault(case: Case) -> None:
     counts = Counts("single")
     for single in singles(case):
-        counts.add(hold(single, resume=bool(single.ways & {"crash_before", "crash_after"})))
+        with counts.judging():
+            counts.add(hold(single, resume=bool(single.ways & {"crash_before", "crash_after"})))
     # A refused first step leaves little that could break.
     counts.tell(("append/error", "append/lost", "append/crash_before", "append/crash_after"))
     assert counts.worlds > 10
