@@ -184,6 +184,8 @@ class Runner:
 
     def read_operator(self) -> None:
         """What holds sagas back may have changed: each looks again at what it may begin."""
+        if not self.journal.read(OPERATOR_STREAM, self._pauses.seq):
+            return
         pauses, halts = self._pauses, self._strangers.halts
         self._pauses = fold_pauses(self.journal.read(OPERATOR_STREAM))
         self._strangers.read()
