@@ -184,7 +184,8 @@ class Prepared(Struct, frozen=True):
         tx_id: computed here from the bytes, never taken from a node.
         raw: the bytes that `submit` sends.
         claim: everything this attempt consumes; all attempts of one effort share it.
-        since: chain height at preparation; the effect can not be in an earlier block.
+        since: chain height at preparation. Only a reorganisation puts the effect in a lower block,
+            so whoever looks for it begins as far below as blocks can still be replaced.
         fee: JSON facts for the next replacement and for people (caps, worst cost).
         facts: JSON facts that `observe` needs later (output index, script, spender …). Two of them
             say what a forward effect brings into an account of ours, so that it is kept for the
@@ -392,7 +393,9 @@ class Adapter(Protocol):
         """Read every block from height ``since`` once, for ever; the one poller of this chain."""
 
     async def cover(self, since: int) -> None:
-        """Make `observe` see blocks from ``since`` on, reading older ones where it did not yet."""
+        """Make `observe` see blocks from ``since`` on, reading older ones where it did not yet, and
+        below them those that a reorganisation can have put in the place of blocks not yet final.
+        """
 
     def nudge(self) -> None:
         """Something was just sent: look for a new block sooner than the usual interval."""

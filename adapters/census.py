@@ -7,9 +7,10 @@ branch is known.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from adapters.errors import Transient, WrongChain
 from adapters.roster import Roster, Seat
@@ -23,8 +24,11 @@ N = TypeVar("N")
 _FUTURE_S: Final = 7200
 #: How far below the heads a common block is looked for, in steps that double.
 _STEPS_MAX: Final = 14
-#: So often a look waits for every node that does not rest.
+#: So often a look waits a little for every node that does not rest, so that none stays unseen.
 _CENSUS_S: Final = 5.0
+_CENSUS_GRACE_S: Final = 0.25
+#: While those that answered show different blocks, the others have so long to decide between them.
+_DISPUTE_GRACE_S: Final = 2.0
 
 
 class Head(Protocol):
@@ -63,7 +67,7 @@ class Census(Generic[N]):
         self._roster = roster
         self._pace = pace
         self._wall = wall
-        #: monotonic time from which all heads are waited for once, so that none stays unseen.
+        #: monotonic time from which all heads are waited for a little.
         self._census_at_s = 0.0
 
     async def newest(
@@ -88,11 +92,7 @@ class Census(Generic[N]):
             (seat,) = self._roster.seats
             found = await self._look_at(seat, look)
             return Shared(found[1], (seat,), agreed=True)
-        now_s = self._roster.clock()
-        census = all_of_them or now_s >= self._census_at_s
-        if census:
-            self._census_at_s = now_s + _CENSUS_S
-        heads = await self._heads(look, every=census, resting=all_of_them)
+        heads = await self._heads(look, all_of_them=all_of_them)
         self._compare()
         able = [(seat, head) for seat, head in heads if not seat.standing.aside]
         if not able:
@@ -103,32 +103,45 @@ class Census(Generic[N]):
         return Shared(best, tuple(seat for seat, head in able if head == best), agreed=False)
 
     async def _heads(
-        self, look: Callable[[N], Awaitable[H]], *, every: bool, resting: bool
+        self, look: Callable[[N], Awaitable[H]], *, all_of_them: bool
     ) -> list[tuple[Seat[N], H]]:
-        """Ask all nodes for their heads; a slow one is waited for only while it could matter,
-        unless ``every`` one is wanted; those that rest are left out unless ``resting``.
+        """Ask all nodes for their heads; those that rest are left out, and slow ones waited for
+        only while they could matter, unless ``all_of_them``. A slow one goes on in the background.
         """
         now_s = self._roster.clock()
-        asked: dict[asyncio.Task[Any], Seat[N]] = {}
-        for seat in self._roster.seats:
-            if seat.looking is None and (resting or not seat.standing.rests(now_s)):
-                seat.looking = self._roster.background(self._look_at(seat, look))
-            if seat.looking is not None:
-                asked[seat.looking] = seat
-        if not asked:  # all rest: whoever may be asked is
+        for resting in (all_of_them, True):
             for seat in self._roster.seats:
-                seat.looking = self._roster.background(self._look_at(seat, look))
-                asked[seat.looking] = seat
-        heads: list[tuple[Seat[N], H]] = []
-        for done in asyncio.as_completed(list(asked)):
-            try:
-                heads.append(await done)
-            except (Transient, WrongChain):
-                continue  # its standing has it
-            alike = [head for seat, head in heads if not seat.standing.aside]
-            if not every and any(alike.count(head) >= self._roster.majority for head in alike):
+                if seat.looking is None and (resting or not seat.standing.rests(now_s)):
+                    seat.looking = self._roster.background(self._look_at(seat, look))
+            left = {seat.looking for seat in self._roster.seats if seat.looking is not None}
+            if left:  # else all rest: whoever may be asked is
                 break
+        census = now_s >= self._census_at_s
+        heads: list[tuple[Seat[N], H]] = []
+        grace_s: float | None = None
+        while left:
+            done, left = await asyncio.wait(
+                left, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            for task in done:
+                with suppress(Transient, WrongChain):  # its standing has it
+                    heads.append(task.result())
+            grace_s = None if all_of_them else self._grace_s(heads, census=census)
+            if grace_s == 0:
+                break
+        if census:
+            self._census_at_s = now_s + _CENSUS_S
         return heads
+
+    def _grace_s(self, heads: Sequence[tuple[Seat[N], H]], *, census: bool) -> float | None:
+        """Return how long the nodes that have not answered yet can still matter, in seconds."""
+        able = [head for seat, head in heads if not seat.standing.aside]
+        majority = self._roster.majority
+        if any(able.count(head) >= majority for head in able):
+            return _CENSUS_GRACE_S if census else 0
+        return _DISPUTE_GRACE_S if len(able) >= majority else None
 
     async def _look_at(self, seat: Seat[N], look: Callable[[N], Awaitable[H]]) -> tuple[Seat[N], H]:
         try:
@@ -141,7 +154,9 @@ class Census(Generic[N]):
     def _compare(self) -> None:
         """Set aside who is behind: behind the majority where there is one to spare, else the best.
 
-        A single node must not be able to put all others aside with a block that nobody else has.
+        With one to spare no single node puts the others aside with a block that nobody else has.
+        Without, it does, and then nothing is agreed: a majority of all would need those it put
+        aside, and the newest block of one that lags must not pass for the chain's present.
         """
         standings = [s.standing for s in self._roster.seats if s.standing.height is not None]
         standings = [standing for standing in standings if not standing.fails]
@@ -162,11 +177,10 @@ class Census(Generic[N]):
         """Return the highest block that a majority shares; looks downwards in growing steps."""
         height = sorted((head.height for _, head in heads), reverse=True)[self._roster.majority - 1]
         for step in range(_STEPS_MAX):
-            known = {seat.standing.label: head for seat, head in heads if head.height == height}
+            held = [(seat, head) for seat, head in heads if head.height == height]
             asked = [seat for seat, head in heads if head.height > height]
             there = partial(_at, at, height)
             answers = await asyncio.gather(*(self._roster.quietly(seat, there) for seat in asked))
-            held = [(seat, head) for seat, head in heads if seat.standing.label in known]
             held += [
                 (found[0], found[1])
                 for found in answers

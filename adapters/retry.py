@@ -16,6 +16,7 @@ from tenacity import (
     stop_never,
     wait_random_exponential,
 )
+from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
 from adapters.errors import Busy, Transient
@@ -62,28 +63,28 @@ async def reading(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAUL
     Raises:
         Transient: the last one, when the patience is used up.
     """
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(Transient),
-        stop=stop_after_attempt(patience.attempts) | stop_before_delay(patience.total_s),
-        wait=_Pause(patience),
-        reraise=True,
-    )
-    return await _run(retrying, read)
+    stop = stop_after_attempt(patience.attempts) | stop_before_delay(patience.total_s)
+    return await _run(read, patience, stop)
 
 
 async def reading_for_ever(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAULT) -> T:
     """Return what ``read`` returns, however long its `Transient` trouble lasts; for followers."""
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(Transient),
-        stop=stop_never,
-        wait=_Pause(patience),
-        reraise=True,
-    )
-    return await _run(retrying, read)
+    return await _run(read, patience, stop_never)
 
 
-async def _run(retrying: AsyncRetrying, read: Callable[[], Awaitable[T]]) -> T:
+async def _run(read: Callable[[], Awaitable[T]], patience: Patience, stop: stop_base) -> T:
+    failed: list[Transient] = []
+    try:  # nearly every read succeeds at once and needs nothing of what follows
+        return await read()
+    except Transient as trouble:
+        failed.append(trouble)
+
     async def once() -> T:  # tenacity awaits coroutine functions only
+        if failed:
+            raise failed.pop()
         return await read()
 
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(Transient), stop=stop, wait=_Pause(patience), reraise=True
+    )
     return await retrying(once)

@@ -5,6 +5,7 @@ configured nodes: those that are away or set aside stay in the count.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -47,7 +48,10 @@ class Roster(Generic[N]):
         self, chain: str, nodes: Sequence[tuple[str, N]], clock: Callable[[], float]
     ) -> None:
         self.chain = chain
-        self.seats = [Seat(node, Standing(label)) for label, node in nodes]
+        labels = _unique([label for label, _ in nodes])
+        self.seats = [
+            Seat(node, Standing(label)) for label, (_, node) in zip(labels, nodes, strict=True)
+        ]
         self.clock = clock
         self._tasks: set[asyncio.Task[Any]] = set()
         #: the only node that reads may ask, within `alone`.
@@ -85,28 +89,45 @@ class Roster(Generic[N]):
     # ------------------------------------------------------------ one answer
 
     async def first(
-        self, ask: Callable[[N], Awaitable[T]], among: Sequence[Seat[N]] | None = None
+        self,
+        ask: Callable[[N], Awaitable[T]],
+        among: Sequence[Seat[N]] | None = None,
+        useful: Callable[[T], bool] = lambda _answer: True,
     ) -> T:
         """Return the first answer of a node that is not set aside; see `first_seat`."""
-        _, answer = await self.first_seat(ask, among)
+        _, answer = await self.first_seat(ask, among, useful)
         return answer
 
     async def first_seat(
-        self, ask: Callable[[N], Awaitable[T]], among: Sequence[Seat[N]] | None = None
+        self,
+        ask: Callable[[N], Awaitable[T]],
+        among: Sequence[Seat[N]] | None = None,
+        useful: Callable[[T], bool] = lambda _answer: True,
     ) -> tuple[Seat[N], T]:
         """Return the first answer of a node that is not set aside, those that rest coming last,
         and who gave it.
+
+        Args:
+            useful: another answer than such a one is returned only where nobody has a better one:
+                a node that keeps no old blocks is well, and another may have them.
 
         Raises:
             WrongChain: every node serves another chain.
             Transient: none answers; `Busy` where all want a pause.
         """
         troubles: list[Transient | WrongChain] = []
+        poor: tuple[Seat[N], T] | None = None
         for seat in self._order(among):
             try:
-                return seat, await self.put(seat, ask)
+                answer = await self.put(seat, ask)
             except (Transient, WrongChain) as error:
                 troubles.append(error)
+                continue
+            if useful(answer):
+                return seat, answer
+            poor = poor or (seat, answer)
+        if poor is not None:
+            return poor
         raise self.silence(troubles)
 
     async def put(self, seat: Seat[N], ask: Callable[[N], Awaitable[T]]) -> T:
@@ -124,7 +145,7 @@ class Roster(Generic[N]):
         except (Transient, WrongChain) as error:
             seat.standing.failed(error, self.clock())
             raise
-        seat.standing.answered()
+        seat.standing.answered(now_s)
         return answer
 
     @contextmanager
@@ -262,6 +283,15 @@ class Roster(Generic[N]):
             f"{self.majority} would have to; {self.troubles() or 'the others did not answer'}"
         )
 
+    def undecided(self, what: str) -> Transient:
+        """Return what to raise when too few answered: after which pause to ask them again, where
+        one of them wants one.
+        """
+        now_s = self.clock()
+        waits = [s.standing.hold_until_s - now_s for s in self.seats if s.standing.held(now_s)]
+        text = "; ".join(part for part in (what, self.troubles()) if part)
+        return Busy(text, max(waits)) if waits else Transient(text)
+
     def ranked(self) -> list[Seat[N]]:
         """Return all nodes, those that are well first, those that are set aside last."""
         now_s = self.clock()
@@ -350,11 +380,21 @@ class Roster(Generic[N]):
 
     def is_agreed(self) -> bool:
         """Tell whether a majority is well, so that something can become final."""
-        return len(self.seats) - len(self.words()) >= self.majority
+        return sum(well for well, _ in self.sentences()) >= self.majority
 
     def troubles(self) -> str:
         """Return the standing of every node that is not well, empty where all are."""
         return "; ".join(text for well, text in self.sentences() if not well)
+
+
+def _unique(labels: Sequence[str]) -> list[str]:
+    """Return labels of which no two are alike: several nodes may be behind one host and port."""
+    counts: Counter[str] = Counter()
+    found = []
+    for label in labels:
+        counts[label] += 1
+        found.append(label if counts[label] == 1 else f"{label}#{counts[label]}")
+    return found
 
 
 def _rank(standing: Standing, now_s: float) -> tuple[bool, bool, bool, bool]:

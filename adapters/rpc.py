@@ -32,6 +32,8 @@ _PARSE_IN_THREAD_BYTES: Final = 1 << 20
 _CONNECTIONS: Final = 8
 #: Too many requests, and overloaded (RFC 6585, section 4; RFC 9110, section 15.6.4).
 _BUSY_STATUS: Final = frozenset({429, 503})
+#: Content too large (RFC 9110, section 15.5.14).
+_TOO_LARGE: Final = 413
 #: Whatever a node asks for, it is asked again after so long: a redeem may be waiting.
 _PAUSE_MAX_S: Final = 60.0
 #: Shorter parts of an address are words like "rpc" and no secrets.
@@ -123,6 +125,20 @@ class JsonRpc:
             RpcError: the node refused the whole batch.
             Transient: no valid answer came, or one of the answers means "busy".
         """
+        answers = await self.outcomes(calls)
+        for answer in answers:
+            if isinstance(answer, Transient):
+                raise answer
+        return answers
+
+    async def outcomes(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """Return for each call, asked in one request, its result, its `RpcError`, or the
+        `Transient` trouble that the node had with it alone.
+
+        Raises:
+            RpcError: the node refused the whole batch.
+            Transient: no valid answer came to the request as such.
+        """
         if not calls:
             return []
         requests = [self._request(method, params) for method, params in calls]
@@ -132,8 +148,8 @@ class JsonRpc:
             raise answer if isinstance(answer, RpcError) else self._nonsense("no list for a batch")
         if not isinstance(replies, list) or len(replies) != len(requests):
             raise self._nonsense("another number of answers than of calls")
-        by_id = {reply.get("id"): reply for reply in replies if isinstance(reply, dict)}
-        return [self._answer(by_id.get(request["id"]), request["id"]) for request in requests]
+        by_id = {_id_of(reply): reply for reply in replies}
+        return [self._outcome(by_id.get(request["id"]), request["id"]) for request in requests]
 
     async def send(self, method: str, params: Sequence[Any] = ()) -> Any:
         """Return the result of a call that changes something.
@@ -161,6 +177,8 @@ class JsonRpc:
             raise Busy(f"{self.label} is busy (HTTP {status}){wish}", pause_s)
         if status in (401, 403):
             raise Transient(f"{self.label} refused our credentials (HTTP {status})")
+        if status == _TOO_LARGE:
+            raise RpcError(status, "the request is too long for it", node=self.label)
         value = await self._parse(reply, status)
         # Some nodes answer errors of the call with an HTTP error status and a proper body.
         if status != 200 and not isinstance(value, (dict, list)):
@@ -210,6 +228,13 @@ class JsonRpc:
         except ValueError:
             raise Transient(f"{self.label} answered no JSON (HTTP {status})") from None
 
+    def _outcome(self, reply: Any, wanted: Any) -> Any:
+        """Return what `_answer` does, trouble included: it says nothing of other calls."""
+        try:
+            return self._answer(reply, wanted)
+        except Transient as trouble:
+            return trouble
+
     def _answer(self, reply: Any, wanted: Any) -> Any:
         """Return the result in one reply object, or its error as a value."""
         if not isinstance(reply, dict) or reply.get("id") != wanted:
@@ -244,9 +269,16 @@ class JsonRpc:
         return Transient(f"{self.label} sent {what}")
 
 
+def _id_of(reply: Any) -> int | None:
+    """Return the number of the question that an answer is for; ours are numbers."""
+    number = reply.get("id") if isinstance(reply, dict) else None
+    return number if isinstance(number, int) else None
+
+
 def _secrets_in(url: URL) -> tuple[str, ...]:
     """Return the parts of an address that nobody may read, the longest first."""
-    raw = [url.raw_path_qs, *url.raw_parts, *url.query.values(), url.raw_password or ""]
+    login = (url.raw_user or "", url.raw_password or "")
+    raw = [url.raw_path_qs, *url.raw_parts, *url.query.values(), *login]
     parts = {part for text in raw for part in (text, unquote(text))}
     return tuple(sorted((p for p in parts if len(p) >= _SECRET_LENGTH_MIN), key=len, reverse=True))
 

@@ -5,6 +5,7 @@ it; one that is far behind the others, or serves another chain, is set aside unt
 otherwise. Nodes that are set aside stay in the count of which a majority is needed.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -60,6 +61,7 @@ class Standing:
     Attributes:
         label: scheme, host and port; never more of the address.
         trouble: the newest trouble, for people; kept after it is over.
+        failed_s: monotonic time of the newest trouble.
         rest_until_s: monotonic time until which it is asked last.
         hold_until_s: monotonic time until which it is not asked at all, by its own wish.
         height, time_s: its newest block as it told last.
@@ -70,6 +72,7 @@ class Standing:
     state: State = State.NEW
     trouble: str = ""
     fails: int = 0
+    failed_s: float = 0.0
     rest_until_s: float = 0.0
     hold_until_s: float = 0.0
     height: int | None = None
@@ -101,15 +104,17 @@ class Standing:
         self.suspect_until_s = now_s + _SUSPECT_S
         self.trouble = f"{self.label} shows {what}, which a majority of the nodes contradicts"
 
-    def answered(self) -> None:
-        """It answered a question."""
+    def answered(self, asked_s: float = math.inf) -> None:
+        """It answered a question that was asked then; if it failed since, that stands."""
+        if asked_s < self.failed_s:
+            return
         self.fails, self.rest_until_s, self.hold_until_s = 0, 0.0, 0.0
         if self.state not in (State.BEHIND, State.ASTRAY):
             self.state = State.WELL
 
     def failed(self, error: BaseException, now_s: float) -> None:
         """It did not answer, or shows another chain."""
-        self.trouble = str(error)
+        self.trouble, self.failed_s = str(error), now_s
         if (
             now_s >= self.rest_until_s
         ):  # questions that were on their way fail together, and count once

@@ -23,9 +23,18 @@ from proofs.evm_form import CHECK, chain_id_of, hex_bytes, members, node_data, n
 from proofs.evm_header import MAX_BYTES, Header, header_of, read_header
 from proofs.evm_receipts import CommitmentRule, Log, encode_receipt, read_receipt
 from proofs.evm_transactions import encode_transaction, read_transaction
-from proofs.trie_build import build_list
+from proofs.trie_build import Trie, build_list
 
-__all__ = ["CHAIN", "KIND", "TYPES", "InclusionFacts", "build_receipt", "verify_receipt"]
+__all__ = [
+    "CHAIN",
+    "KIND",
+    "TYPES",
+    "CommittedBlock",
+    "InclusionFacts",
+    "build_receipt",
+    "committed_block",
+    "verify_receipt",
+]
 
 KIND: Final = "evm.receipt/v1"
 #: Names of the checks of this kind alone.
@@ -100,6 +109,79 @@ class InclusionFacts:
             raise Refused(CALL, "the transaction is another call than the step's")
 
 
+@dataclass(frozen=True, slots=True)
+class CommittedBlock:
+    """A block whose header commits to its transactions and receipts; proofs of all of them.
+
+    Attributes:
+        header_raw: the header's RLP.
+        indexes: place of each transaction, by the name that the node gave it.
+    """
+
+    header_raw: bytes
+    indexes: Mapping[bytes, int]
+    transactions: Trie
+    receipts: Trie
+
+    def form(self, chain: str, tx_hash: bytes) -> dict[str, Any]:
+        """Return the proof of a transaction; nobody may rely on it before it is verified.
+
+        Args:
+            chain: CAIP-2 name.
+
+        Raises:
+            ProofUnavailable: ``not_in_block``.
+        """
+        index = self.indexes.get(tx_hash)
+        if index is None:
+            raise ProofUnavailable("not_in_block", f"the block does not list {tx_hash.hex()}")
+        key = trie.list_key(index)
+        return {
+            "kind": KIND,
+            "chain": chain,
+            "header": self.header_raw.hex(),
+            "index": index,
+            "transaction": [node.hex() for node in self.transactions.proof(key)],
+            "receipt": [node.hex() for node in self.receipts.proof(key)],
+        }
+
+
+def committed_block(
+    block: Mapping[str, Any],
+    receipts: Sequence[Mapping[str, Any]],
+    rule: CommitmentRule,
+    raw: Mapping[int, bytes] | None = None,
+) -> CommittedBlock:
+    """Return a block of which proofs can be given.
+
+    Args:
+        block: as ``eth_getBlockByHash`` gives it with whole transactions.
+        receipts: as ``eth_getBlockReceipts`` gives them.
+        rule: what of these the header commits to.
+        raw: bytes of transactions by index, for types that only their chain knows.
+
+    Raises:
+        ProofUnavailable: ``malformed_answer``, ``header_mismatch``, ``unknown_transaction_type``;
+            ``root_mismatch`` where transactions or receipts do not make the root in the header.
+    """
+    header_raw = header_of(block)
+    header = read_header(header_raw)
+    with reading("a block's transactions and receipts"):
+        left_out = rule.left_out(header.height, header.hash)
+        listed = [(node_data(entry["hash"], 32), entry) for entry in block["transactions"]]
+        answers = [(node_data(entry["transactionHash"], 32), entry) for entry in receipts]
+    committed = [(name, entry) for name, entry in listed if name != left_out]
+    raw = raw or {}
+    texts = [encode_transaction(entry, raw.get(at)) for at, (_, entry) in enumerate(committed)]
+    answered = [encode_receipt(entry) for name, entry in answers if name != left_out]
+    return CommittedBlock(
+        header_raw,
+        {name: index for index, (name, _) in enumerate(committed)},
+        _trie(texts, header.transactions_root, "transactions"),
+        _trie(answered, header.receipts_root, "receipts"),
+    )
+
+
 def build_receipt(
     chain: str,
     block: Mapping[str, Any],
@@ -108,46 +190,15 @@ def build_receipt(
     rule: CommitmentRule,
     raw: Mapping[int, bytes] | None = None,
 ) -> dict[str, Any]:
-    """Return the proof of a transaction of a block, verified.
+    """Return the proof of a transaction of a block, verified; see `committed_block`.
 
     Args:
         chain: CAIP-2 name.
-        block: as ``eth_getBlockByHash`` gives it with whole transactions.
-        receipts: as ``eth_getBlockReceipts`` gives them.
-        rule: what of these the header commits to.
-        raw: bytes of transactions by index, for types that only their chain knows.
 
     Raises:
-        ProofUnavailable: ``malformed_answer``, ``header_mismatch``, ``not_in_block``,
-            ``unknown_transaction_type``; ``root_mismatch`` where transactions or receipts do not
-            make the root in the header.
+        ProofUnavailable: as there; ``not_in_block``; ``not_provable`` where it shows nothing.
     """
-    header_raw = header_of(block)
-    header = read_header(header_raw)
-    with reading("a block's transactions and receipts"):
-        left_out = rule.left_out(header.height, header.hash)
-        listed = [(node_data(entry["hash"], 32), entry) for entry in block["transactions"]]
-        answers = [(node_data(entry["transactionHash"], 32), entry) for entry in receipts]
-    entries = [entry for name, entry in listed if name != left_out]
-    names = [name for name, _ in listed if name != left_out]
-    committed = [entry for name, entry in answers if name != left_out]
-    if tx_hash not in names:
-        raise ProofUnavailable("not_in_block", f"the block does not list {tx_hash.hex()}")
-    index, raw = names.index(tx_hash), raw or {}
-    texts = [encode_transaction(entry, raw.get(at)) for at, entry in enumerate(entries)]
-    paths = {
-        "transaction": _path(texts, header.transactions_root, index, "transactions"),
-        "receipt": _path(
-            [encode_receipt(entry) for entry in committed], header.receipts_root, index, "receipts"
-        ),
-    }
-    proof = {
-        "kind": KIND,
-        "chain": chain,
-        "header": header_raw.hex(),
-        "index": index,
-        **{name: [node.hex() for node in path] for name, path in paths.items()},
-    }
+    proof = committed_block(block, receipts, rule, raw).form(chain, tx_hash)
     try:
         facts = verify_receipt(proof)
     except Refused as refused:
@@ -189,9 +240,9 @@ def verify_receipt(proof: Any) -> InclusionFacts:
     )
 
 
-def _path(texts: Sequence[bytes], root: bytes, index: int, what: str) -> tuple[bytes, ...]:
+def _trie(texts: Sequence[bytes], root: bytes, what: str) -> Trie:
     built = build_list(texts)
     if built.root != root:
-        detail = f"{len(texts)} {what} do not make the root {root.hex()} in the header"
+        detail = f"the header commits to other {what}: these {len(texts)} make another root"
         raise ProofUnavailable("root_mismatch", detail)
-    return built.proof(trie.list_key(index))
+    return built

@@ -87,6 +87,7 @@ class BitcoinAdapter:
         self._follower = Follower(
             self._nodes,
             self._own,
+            self._keys,
             poll_s=settings.poll_ms / 1000,
             margin=settings.confirmations,
         )
@@ -224,14 +225,22 @@ class BitcoinAdapter:
         """Ask a node whether it would take the forward effect, built anew without signatures.
 
         Only its script check fails then, which is the last that a node makes; so nothing that
-        could be sent leaves before its intent is durable.
+        could be sent leaves before its intent is durable. A coin that somebody else spends while
+        it is tried says nothing about the effect: the trial goes on with another.
 
         Raises:
             Rejected: the node says no, or coins are missing.
         """
-        reason = await self._nodes.refusal(await self._preparer.trial(task))
-        if reason is not None:
-            raise Rejected(f"the node would refuse it: {reason}; nothing was sent")
+        gone: set[str] = set()
+        while True:
+            trial = await self._preparer.trial(task, gone)
+            reason = await self._nodes.relay.refusal(trial.raw)
+            if reason is None:
+                return
+            lost = {coin for coin in trial.coins if not await self._nodes.holdings.unspent(coin)}
+            if not lost or not trial.others:
+                raise Rejected(f"the node would refuse it: {reason}; nothing was sent")
+            gone |= lost
 
     async def prepare(
         self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
@@ -263,7 +272,7 @@ class BitcoinAdapter:
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         """Send stored bytes to every node; what they say is a hint."""
         assert parse_tx(raw).tx_id == tx_id, "stored bytes belong to another transaction"
-        answers = await self._nodes.broadcast(raw)
+        answers = await self._nodes.relay.broadcast(raw)
         self.nudge()
         hints = [str(answer) for answer in answers if isinstance(answer, Exception)]
         return Submission(accepted=tx_id in answers, hint="; ".join(hints))
@@ -272,9 +281,9 @@ class BitcoinAdapter:
         """Look at what spends the outpoints of this effort, in blocks that were read and hashed.
 
         Raises:
-            Transient: the blocks since the first attempt were not read yet, or can not be.
+            Transient: blocks since the first attempt were not read yet and can not be now.
         """
-        self._require_covered(attempts)
+        await self._cover(attempts)
         outpoints = outpoints_of(task, attempts)
         spenders = {outpoint: await self._follower.spender(outpoint) for outpoint in outpoints}
         follower, depth = self._follower, self._settings.confirmations
@@ -310,7 +319,7 @@ class BitcoinAdapter:
             script = parse_address(holder, self._settings.network).script
         except AddressError as error:
             raise Rejected(str(error)) from None
-        scan = await self._nodes.scan([script])
+        scan = await self._nodes.holdings.scan([script])
         return sum(item.value_sat for item in scan.unspent)
 
     def surveyor(self) -> BitcoinSurveyor:
@@ -349,11 +358,14 @@ class BitcoinAdapter:
         """Tell whether a majority of the nodes is well."""
         return self._nodes.roster.is_agreed()
 
-    def _require_covered(self, attempts: Sequence[Attempt]) -> None:
-        low = self._follower.view.low
-        since = min((attempt.since for attempt in attempts), default=low)
-        if low > since:
-            raise Transient(f"blocks {since} to {low} of {self._chain} were not read yet")
+    async def _cover(self, attempts: Sequence[Attempt]) -> None:
+        """Keep the blocks since the first attempt, and read again what was dropped of them."""
+        if not attempts:
+            return
+        since = min(attempt.since for attempt in attempts)
+        self._follower.want(since)
+        if self._follower.view.low > since:
+            await self._follower.cover(since)
 
     async def _agreed(self, seen: Observation) -> Observation:
         """Call nothing final that a majority of the nodes does not have as deep in its chain."""

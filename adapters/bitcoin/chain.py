@@ -10,10 +10,15 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
-from adapters.bitcoin.transactions import Block, Tx
+from adapters.bitcoin.script import ScriptError, parse_hold, spending_path
+from adapters.bitcoin.transactions import Block, Tx, TxInput
 
-__all__ = ["BlockNote", "ChainView", "Spender"]
+__all__ = ["BlockNote", "ChainView", "Spender", "note_of", "signed_by"]
+
+#: Items in the witness of a P2WPKH input: signature and public key.
+_KEY_WITNESS: Final = 2
 
 
 @dataclass(slots=True)
@@ -23,7 +28,7 @@ class BlockNote:
     Attributes:
         time_s: the header's time, Unix seconds.
         spent: sorted fingerprints of the outpoints it spends.
-        kept: its transactions that were looked up or concern us, by id.
+        kept: its transactions that were looked up or concern us, by each outpoint that they spend.
     """
 
     hash: str
@@ -35,13 +40,20 @@ class BlockNote:
 
     def may_spend(self, outpoint: str) -> bool:
         """Tell whether the block may spend ``outpoint``; False is certain."""
-        wanted = fingerprint(outpoint)
+        return self.has(fingerprint(outpoint))
+
+    def has(self, wanted: int) -> bool:
+        """Tell whether the block spends an outpoint of this fingerprint."""
         index = bisect_left(self.spent, wanted)
         return index < len(self.spent) and self.spent[index] == wanted
 
     def spender(self, outpoint: str) -> Tx | None:
         """Return the kept transaction that spends ``outpoint``."""
-        return next((tx for tx in self.kept.values() if tx.spends(outpoint)), None)
+        return self.kept.get(outpoint)
+
+    def keep(self, tx: Tx) -> None:
+        """Keep a transaction of this block."""
+        self.kept.update(dict.fromkeys((item.outpoint for item in tx.inputs), tx))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,13 @@ class ChainView:
         self._low = note.height
         self._notes[note.height] = note
 
+    def forget_below(self, height: int) -> list[BlockNote]:
+        """Drop the blocks below ``height``, never the newest; return them."""
+        lowest = min(height, self._high)
+        dropped = [self._notes.pop(low) for low in range(self._low, lowest)]
+        self._low = max(self._low, lowest)
+        return dropped
+
     def disconnect(self) -> BlockNote:
         """Take the top block back."""
         note = self._notes.pop(self._high)
@@ -116,25 +135,48 @@ class ChainView:
 
     def spenders(self, outpoint: str) -> Iterator[BlockNote]:
         """Yield the blocks that may spend ``outpoint``, lowest first."""
+        wanted = fingerprint(outpoint)
         for height in range(self._low, self._high + 1):
-            if self._notes[height].may_spend(outpoint):
+            if self._notes[height].has(wanted):
                 yield self._notes[height]
 
 
 def note_of(
-    block: Block, height: int, watched: Collection[str], scripts: Collection[bytes]
+    block: Block,
+    height: int,
+    watched: Collection[str],
+    scripts: Collection[bytes],
+    keys: Collection[bytes] = (),
 ) -> BlockNote:
     """Return what is to be remembered of ``block``.
 
     Args:
         watched: outpoints whose spenders are kept at once.
         scripts: output scripts whose transactions are kept (our own).
+        keys: public keys whose transactions are kept (our own): a process that begins reads the
+            blocks before it knows which of their coins its sagas claim.
     """
     spent = array("Q", sorted(fingerprint(i.outpoint) for tx in block.txs for i in tx.inputs))
-    kept = {
-        tx.tx_id: tx
-        for tx in block.txs
-        if any(item.outpoint in watched for item in tx.inputs)
-        or any(output.script in scripts for output in tx.outputs)
-    }
-    return BlockNote(block.hash, block.parent, height, block.time_s, spent, kept)
+    note = BlockNote(block.hash, block.parent, height, block.time_s, spent)
+    for tx in block.txs:
+        if (
+            any(item.outpoint in watched or signed_by(item) in keys for item in tx.inputs)
+            or any(output.script in scripts for output in tx.outputs)
+        ):  # fmt: skip
+            note.keep(tx)
+    return note
+
+
+def signed_by(item: TxInput) -> bytes:
+    """Return the public key whose signature an input shows: a P2WPKH witness names it (BIP-141),
+    that of a hold's refund has it in its script; empty for others.
+    """
+    witness = item.witness
+    if len(witness) == _KEY_WITNESS:
+        return witness[1]
+    if spending_path(witness) != "refund":
+        return b""
+    try:
+        return parse_hold(witness[-1]).payer
+    except ScriptError:
+        return b""

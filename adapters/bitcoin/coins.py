@@ -4,8 +4,10 @@ The pool comes from one ``scantxoutset`` and then from the blocks that the follo
 nothing of other sagas: what is claimed or reserved is asked of the claim book for each coin.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Final
 
 from adapters.bitcoin.transactions import Tx
@@ -20,13 +22,17 @@ _REMEMBERED_BLOCKS: Final = 2016
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """A confirmed unspent output of ours."""
+    """A confirmed unspent output of ours.
+
+    ``parents`` is what the transaction that made it spends, where its block was read here.
+    """
 
     outpoint: str
     value_sat: int
     address: str
     height: int
     coinbase: bool = False
+    parents: tuple[str, ...] | None = field(default=None, compare=False)
 
 
 class CoinPool:
@@ -42,6 +48,8 @@ class CoinPool:
         #: what each block from the scan on changed, so that it can be taken back.
         self._changes: dict[int, tuple[list[Coin], list[str]]] = {}
         self._height = -1
+        #: answers of `coins` as of the newest block.
+        self._listed: dict[tuple[str, int], tuple[Coin, ...]] = {}
 
     @property
     def height(self) -> int:
@@ -52,7 +60,7 @@ class CoinPool:
         """Start anew from a scan as of ``height``."""
         self._coins = {coin.outpoint: coin for coin in coins}
         self._changes = {}
-        self._height = height
+        self._at(height)
 
     def connect(self, height: int, txs: Iterable[Tx]) -> frozenset[str]:
         """Apply the next block; return the addresses it concerns."""
@@ -60,6 +68,7 @@ class CoinPool:
         made: list[str] = []
         touched: set[str] = set()
         for tx in txs:
+            parents = tuple(item.outpoint for item in tx.inputs)
             for item in tx.inputs:
                 coin = self._coins.pop(item.outpoint, None)
                 if coin is not None:
@@ -70,14 +79,24 @@ class CoinPool:
                 if address is not None:
                     outpoint = f"{tx.tx_id}:{index}"
                     coinbase = tx.inputs[0].outpoint.startswith("0" * 64)
-                    coin = Coin(outpoint, output.value_sat, address, height, coinbase)
+                    coin = Coin(outpoint, output.value_sat, address, height, coinbase, parents)
                     self._coins[outpoint] = coin
                     made.append(outpoint)
                     touched.add(address)
         self._changes[height] = (spent, made)
         self._changes.pop(height - _REMEMBERED_BLOCKS, None)
-        self._height = height
+        self._at(height)
         return frozenset(touched)
+
+    def _at(self, height: int) -> None:
+        self._height = height
+        self._listed.clear()
+
+    def __contains__(self, outpoint: str) -> bool:
+        return outpoint in self._coins
+
+    def __len__(self) -> int:
+        return len(self._coins)
 
     def knows(self, height: int) -> bool:
         """Tell whether the block at ``height`` can be taken back; otherwise scan again."""
@@ -91,22 +110,28 @@ class CoinPool:
         self._coins.update({coin.outpoint: coin for coin in spent})
         for outpoint in made:
             touched.add(self._coins.pop(outpoint).address)
-        self._height = height - 1
+        self._at(height - 1)
         return frozenset(touched)
 
     def balance(self, address: str) -> int:
         """Return the confirmed satoshi of ``address``, immature coinbase outputs left out."""
         return sum(coin.value_sat for coin in self.coins(address, confirmations=1))
 
-    def coins(self, address: str, confirmations: int) -> list[Coin]:
-        """Return the spendable coins of ``address`` with at least that many confirmations."""
-        return [
-            coin
-            for coin in self._coins.values()
-            if coin.address == address
-            and self._height - coin.height + 1
-            >= (max(confirmations, COINBASE_MATURITY) if coin.coinbase else confirmations)
-        ]
+    def coins(self, address: str, confirmations: int) -> tuple[Coin, ...]:
+        """Return the spendable coins of ``address`` with at least that many confirmations, the
+        smallest first.
+        """
+        listed = self._listed.get((address, confirmations))
+        if listed is None:
+            found = [
+                coin
+                for coin in self._coins.values()
+                if coin.address == address
+                and self._height - coin.height + 1
+                >= (max(confirmations, COINBASE_MATURITY) if coin.coinbase else confirmations)
+            ]
+            listed = self._listed[address, confirmations] = tuple(sorted(found, key=_size))
+        return listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +151,7 @@ def select(
     dust_sat: int,
     max_inputs: int,
     must: Sequence[Coin] = (),
+    is_free: Callable[[Coin], bool] = lambda _coin: True,
 ) -> Selection | None:
     """Choose coins that pay ``target_sat`` and their own fee; None if they do not suffice.
 
@@ -136,12 +162,14 @@ def select(
         fee_sat: fee by number of inputs and whether there is change.
         dust_sat: least value of a change output.
         must: coins that are spent in any case, before others.
+        is_free: tells whether one of ``coins`` may be taken; asked of those that matter only.
     """
-    rest = sorted(coins, key=lambda coin: (coin.value_sat, coin.outpoint))
-    for coin in () if must else rest:
-        if chosen := _settle((coin,), target_sat, fee_sat, dust_sat):
+    rest = sorted(coins, key=_size)
+    # A coin that is no more than the target leaves nothing for its fee.
+    for coin in () if must else rest[bisect_right(rest, target_sat, key=_value) :]:
+        if is_free(coin) and (chosen := _settle((coin,), target_sat, fee_sat, dust_sat)):
             return chosen
-    largest = rest[::-1]
+    largest = [coin for coin in reversed(rest) if is_free(coin)]
     for count in range(len(largest) + 1):
         taken = (*must, *largest[:count])
         if len(taken) > max_inputs:
@@ -149,6 +177,10 @@ def select(
         if taken and (chosen := _settle(taken, target_sat, fee_sat, dust_sat)):
             return chosen
     return None
+
+
+_size: Final = attrgetter("value_sat", "outpoint")
+_value: Final = attrgetter("value_sat")
 
 
 def _settle(

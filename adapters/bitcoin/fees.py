@@ -1,9 +1,10 @@
 """Fee rates, worst cases and the replacement rule. Rates inside are satoshi per 1000 vbytes."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from adapters.base import Attempt
 from adapters.bitcoin.nodes import Nodes
@@ -14,12 +15,15 @@ __all__ = [
     "FeeDesk",
     "FeeTerms",
     "Replaced",
+    "Replacing",
     "fee_at",
     "payment_vsize",
     "replaced",
     "replacement_fee",
 ]
 
+#: What nodes told of fees serves whoever asks within so long.
+_FRESH_S: Final = 0.25
 #: Script sizes of what we create ourselves.
 P2WPKH_SCRIPT_BYTES = 22
 #: Witness of a refund: signature 72, empty item, script of at most 118 bytes, three lengths, count.
@@ -51,6 +55,17 @@ class Replaced:
 
     fee_sat: int
     rate_sat_kvb: int
+    cap_sat: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replacing:
+    """What a new attempt pays so that it replaces the former ones and is worth mining now; the
+    least that replaces them; the most that it may cost.
+    """
+
+    fee_sat: int
+    least_sat: int
     cap_sat: int
 
 
@@ -103,11 +118,29 @@ def replacement_fee(beaten: Replaced, vsize: int, incremental_sat_kvb: int) -> i
 
 
 @dataclass(frozen=True, slots=True)
-class FeeDesk:
-    """What fees are worth now."""
+class _Rates:
+    """What nodes say: a guess at what is mined, what is relayed at all, what a replacement adds."""
 
-    nodes: Nodes
-    settings: FeeSettings
+    estimate: int | None
+    least: int
+    incremental: int
+
+
+class FeeDesk:
+    """What fees are worth now; many that ask at once are one question.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, nodes: Nodes, settings: FeeSettings, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._nodes = nodes
+        self._settings = settings
+        self._clock = clock
+        self._asked: asyncio.Task[_Rates] | None = None
+        self._asked_s = 0.0
 
     async def rate_sat_kvb(self, terms: FeeTerms) -> int:
         """Return the rate to use now, within the plan's cap.
@@ -115,9 +148,8 @@ class FeeDesk:
         Raises:
             Rejected: the nodes relay nothing below a rate beyond the cap.
         """
-        estimate, (least, _) = await asyncio.gather(
-            self.nodes.estimate_sat_kvb(self.settings.target_blocks), self.nodes.relay_sat_kvb()
-        )
+        rates = await self._rates()
+        estimate, least = rates.estimate, rates.least
         cap = terms.max_sat_vb * 1000
         if least > cap:
             raise Rejected(
@@ -125,16 +157,16 @@ class FeeDesk:
                 f"{terms.max_sat_vb}; nothing was sent. Wait, or allow another cap.",
                 code="policy",
             )
-        wanted = self.settings.fallback_sat_vb * 1000 if estimate is None else estimate
-        return min(max(wanted, least, self.settings.min_sat_vb * 1000), cap)
+        wanted = self._settings.fallback_sat_vb * 1000 if estimate is None else estimate
+        return min(max(wanted, least, self._settings.min_sat_vb * 1000), cap)
 
-    async def beating(self, terms: FeeTerms, beaten: Replaced, vsize: int) -> tuple[int, int]:
-        """Return a fee that replaces ``beaten`` and is worth mining now, and its cap.
+    async def beating(self, terms: FeeTerms, beaten: Replaced, vsize: int) -> Replacing:
+        """Return what replaces ``beaten`` and is worth mining now.
 
         Raises:
             Rejected: replacing it costs more than the cap.
         """
-        _, incremental = await self.nodes.relay_sat_kvb()
+        incremental = (await self._rates()).incremental
         least = replacement_fee(beaten, vsize, max(incremental, terms.incremental_sat_vb * 1000))
         # A person's verdict may have raised the cap since the first attempt.
         cap = max(beaten.cap_sat, terms.max_sat_vb * vsize)
@@ -144,4 +176,26 @@ class FeeDesk:
                 "nothing was sent. Wait, burn, or allow another cap.",
                 code="policy",
             )
-        return min(max(least, fee_at(await self.rate_sat_kvb(terms), vsize)), cap), cap
+        fee = min(max(least, fee_at(await self.rate_sat_kvb(terms), vsize)), cap)
+        return Replacing(fee, least, cap)
+
+    async def _rates(self) -> _Rates:
+        """Return what nodes say now, or said a moment ago to somebody else."""
+        asked, now_s = self._asked, self._clock()
+        if asked is None or (asked.done() and not self._serves(asked, now_s)):
+            asked = self._asked = self._nodes.roster.background(self._ask())
+            self._asked_s = now_s
+        # Whoever gives up waiting takes the answer from nobody else.
+        return await asyncio.shield(asked)
+
+    def _serves(self, asked: "asyncio.Task[_Rates]", now_s: float) -> bool:
+        """Tell whether an answer is one, and of this moment."""
+        failed = asked.cancelled() or asked.exception() is not None
+        return not failed and now_s < self._asked_s + _FRESH_S
+
+    async def _ask(self) -> _Rates:
+        estimate, (least, incremental) = await asyncio.gather(
+            self._nodes.relay.estimate_sat_kvb(self._settings.target_blocks),
+            self._nodes.relay.rates_sat_kvb(),
+        )
+        return _Rates(estimate, least, incremental)

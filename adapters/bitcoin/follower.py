@@ -16,8 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from adapters.base import BlockEvent, ChainClock, Signed
-from adapters.bitcoin.address import script_of_key
-from adapters.bitcoin.chain import BlockNote, ChainView, Spender, note_of
+from adapters.bitcoin.chain import BlockNote, ChainView, Spender, note_of, signed_by
 from adapters.bitcoin.coins import Coin, CoinPool
 from adapters.bitcoin.nodes import Newest, Nodes
 from adapters.bitcoin.transactions import Block, Tx
@@ -31,7 +30,13 @@ _NUDGED_POLL_S: Final = 0.02
 _NUDGED_POLLS: Final = 25
 #: What too few nodes confirmed is looked at again after so long.
 _DOUBT_S: Final = 1.0
-_PUBLIC_KEY_BYTES: Final = 33
+#: A height that no chain reaches.
+_NOTHING: Final = 2**62
+#: So many blocks that only a few nodes show are read; a majority may show any number.
+_UNAGREED_BLOCKS_MAX: Final = 2016
+#: Blocks below the newest that are kept in any case: two weeks. What nobody asked for while twice
+#: as many blocks came is dropped, and read again where it is asked for.
+_KEPT_BLOCKS: Final = 2016
 _PATIENCE: Final = Patience(first_wait_s=0.1, longest_wait_s=5.0)
 
 
@@ -41,22 +46,36 @@ class Follower:
     Args:
         nodes: where blocks come from.
         addresses: own address by output script.
+        keys: own address by compressed public key.
         poll_s: interval between looks for a new block.
         margin: blocks that `cover` reads below the height that it is asked for.
     """
 
     def __init__(
-        self, nodes: Nodes, addresses: Mapping[bytes, str], *, poll_s: float, margin: int
+        self,
+        nodes: Nodes,
+        addresses: Mapping[bytes, str],
+        keys: Mapping[bytes, str],
+        *,
+        poll_s: float,
+        margin: int,
     ) -> None:
         self._nodes = nodes
         self._scripts = frozenset(addresses)
         self._addresses = addresses
+        self._keys = keys
         self._poll_s = poll_s
         self._margin = margin
-        #: height from which on the view has to be complete.
-        self._wanted = 2**62
+        #: height from which on the view has to be complete; the same of the blocks before that.
+        self._wanted = _NOTHING
+        self._wanted_before = _NOTHING
+        #: height at which what was wanted is the past.
+        self._forget_at = 0
         self._nudges_left = 0
         self._lock = asyncio.Lock()
+        #: how many looks have begun, and the last that was finished.
+        self._looks = 0
+        self._looked = 0
         self._nudged = asyncio.Event()
         self._watched: set[str] = set()
         #: what `follow` has yet to report.
@@ -124,14 +143,26 @@ class Follower:
         What was to come after ``since`` may be mined a little lower after a reorganisation, but
         not below the depth at which the coins that it spends were final.
         """
-        async with self._lock:
-            self._wanted = min(self._wanted, max(since - self._margin, 0))
-            await self._advance()
+        self.want(since)
+        await self.advance()
+
+    def want(self, since: int) -> None:
+        """Keep the blocks from height ``since`` on, and some below, for some weeks to come."""
+        self._wanted = min(self._wanted, max(since - self._margin, 0))
 
     async def advance(self) -> None:
-        """Read the blocks that are new since the last look."""
+        """Read the blocks that are new since the last look, and below what `cover` asked for.
+
+        Whoever asks while others wait for the same is served by one look that began after it.
+        """
+        asked = self._looks
         async with self._lock:
+            if self._looked > asked:
+                return
+            self._looks += 1
+            look = self._looks
             await self._advance()
+            self._looked = look
 
     async def spender(self, outpoint: str) -> Spender | None:
         """Return the transaction in a block that spends ``outpoint``."""
@@ -149,34 +180,42 @@ class Follower:
 
     async def _advance(self) -> None:
         newest = await self._nodes.newest()
-        if newest.tip.hash != self._top().hash and not await self._connect_one(newest):
+        if newest.head.hash != self._top().hash and not await self._connect_one(newest):
             await self._catch_up(newest)
-        if newest.agreed and newest.tip.hash == self._top().hash:
+        if newest.agreed and newest.head.hash == self._top().hash:
             self._agreed = self._top()
         await self._complete()
+        self._make_room()
 
     async def _connect_one(self, newest: Newest) -> bool:
         """Take the usual case, one block more, with the fewest questions."""
-        if newest.tip.height != self._top().height + 1:
+        if newest.head.height != self._top().height + 1:
             return False
-        return await self._connect(newest.tip.hash)
+        return await self._connect(newest.head.hash)
 
     async def _catch_up(self, newest: Newest) -> None:
         """Go from the newest block down to one that was read, and read what is between.
 
-        Every hash on the way is named by the header above it, so no node can lead astray.
+        Every hash on the way is named by the header above it, so no node can lead astray. A few
+        nodes only may go on from our newest block, and not far: the rest is for a majority to say.
         """
         if await self._lags(newest):
             return
         names: list[str] = []
-        name, height = newest.tip.hash, newest.tip.height
-        while height >= self.view.low and not self._has(name, height):
+        name, height = newest.head.hash, newest.head.height
+        low = self.view.low if newest.agreed else self._top().height
+        if not newest.agreed and height - low > _UNAGREED_BLOCKS_MAX:
+            return
+        while height >= low and not self._has(name, height):
             names.append(name)
             name = await self._nodes.parent(name, newest.holders)
             height -= 1
         if height < self._top().height:
             if not newest.agreed:
-                return  # a few nodes show another chain: that is for a majority to say
+                return
+            # Whoever answers at these addresses may serve another chain by now.
+            if not await self._nodes.still_ours(newest.holders):
+                return
             if await self._rewind(height):
                 return
         for name in reversed(names):
@@ -192,17 +231,18 @@ class Follower:
         """Tell nodes that are behind from a chain that lost blocks: with several nodes it is the
         latter only when none of them has our newest block any more.
         """
-        tip, top = newest.tip, self._top()
+        tip, top = newest.head, self._top()
         if len(self._nodes) == 1 or tip.height >= top.height or not self._has(tip.hash, tip.height):
             return False
-        return await self._nodes.holds(top.hash)
+        # A few nodes are not asked: whatever they say, nothing would be taken back for it.
+        return not newest.agreed or await self._nodes.holds(top.hash)
 
     async def _connect(self, block_hash: str) -> bool:
         block = await self._nodes.block(block_hash)
         top = self._top()
         if block.parent != top.hash:
             return False
-        note = note_of(block, top.height + 1, self._watched, self._scripts)
+        note = self._note_of(block, top.height + 1)
         self._touched |= self.pool.connect(note.height, block.txs)
         self.view.connect(note)
         self._signed += self._signed_in(block, note)
@@ -227,16 +267,17 @@ class Follower:
         """Begin anew: the chain was replaced below everything that was read, or scanned."""
         for height in range(self.view.low, self._top().height + 1):
             self._touch(self._note(height))
+            self._nodes.disagree(self._note(height).hash)
         self._wanted = min(self._wanted, self.view.low)
         await self._scan()
         self._touched |= set(self._addresses.values())
 
     async def _scan(self) -> None:
         """List our coins and read the block as of which the list is; all or nothing."""
-        scan = await self._nodes.confirmed_scan(sorted(self._scripts))
+        scan = await self._nodes.holdings.confirmed_scan(sorted(self._scripts))
         block = await self._nodes.block(scan.hash)
         view = ChainView()
-        view.connect(note_of(block, scan.height, self._watched, self._scripts))
+        view.connect(self._note_of(block, scan.height))
         coins = (
             Coin(
                 item.outpoint,
@@ -257,18 +298,34 @@ class Follower:
             bottom = self.view.bottom
             assert bottom is not None
             block = await self._nodes.block(bottom.parent)
-            note = note_of(block, self.view.low - 1, self._watched, self._scripts)
+            note = self._note_of(block, self.view.low - 1)
             self.view.extend_down(note)
             self._touch(note)
             self._signed += self._signed_in(block, note)
 
+    def _make_room(self) -> None:
+        """Drop blocks deep below the newest that nobody asked for in a long time, and what is
+        known to be spent in them: memory grows with what is open, not with time.
+        """
+        height = self._top().height
+        if height < self._forget_at:
+            return
+        if self._forget_at:
+            self._wanted_before, self._wanted = self._wanted, _NOTHING
+        self._forget_at = height + _KEPT_BLOCKS
+        floor = min(self._wanted, self._wanted_before, height - _KEPT_BLOCKS)
+        for note in self.view.forget_below(floor):
+            self._watched.difference_update(note.kept)
+
     async def _reread(self, note: BlockNote, outpoint: str) -> Tx | None:
         block = await self._nodes.block(note.hash)
         for tx in block.txs:
-            if tx.spends(outpoint):
-                note.kept[tx.tx_id] = tx
-                return tx
-        return None
+            if any(item.outpoint in self._watched for item in tx.inputs):
+                note.keep(tx)
+        return note.spender(outpoint)
+
+    def _note_of(self, block: Block, height: int) -> BlockNote:
+        return note_of(block, height, self._watched, self._scripts, self._keys)
 
     # ------------------------------------------------------------ reporting
 
@@ -279,15 +336,13 @@ class Follower:
         self._touched |= {outpoint for outpoint in self._watched if note.may_spend(outpoint)}
 
     def _signed_in(self, block: Block, note: BlockNote) -> list[Signed]:
-        """Return what our keys signed in a block; a P2WPKH witness names its key (BIP-141)."""
+        """Return what our keys signed in a block, refunds of holds included."""
         found = []
         for tx in block.txs:
             spent = {
-                item.outpoint: self._addresses[script]
+                item.outpoint: self._keys[key]
                 for item in tx.inputs
-                if len(item.witness) == 2
-                and len(item.witness[1]) == _PUBLIC_KEY_BYTES
-                and (script := script_of_key(item.witness[1])) in self._addresses
+                if (key := signed_by(item)) in self._keys
             }
             if not spent:
                 continue

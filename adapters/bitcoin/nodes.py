@@ -7,11 +7,13 @@ No hash is believed that can be computed from bytes here.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from adapters.bitcoin.node import Node, Scan, Tip, Unspent, sat
+from adapters.bitcoin.asking import INVALID_PARAMETER, NOT_FOUND, Asking
+from adapters.bitcoin.holdings import Holdings
+from adapters.bitcoin.node import Node, Tip, confirmations_of, sat
+from adapters.bitcoin.relay import Relay
 from adapters.bitcoin.settings import BitcoinSettings
 from adapters.bitcoin.transactions import (
     Block,
@@ -21,8 +23,8 @@ from adapters.bitcoin.transactions import (
     parse_block,
     parse_tx,
 )
-from adapters.census import Census
-from adapters.errors import Ambiguous, Transient, WrongChain
+from adapters.census import Census, Shared
+from adapters.errors import Transient, WrongChain
 from adapters.retry import reading
 from adapters.roster import Roster, Seat
 from adapters.rpc import RpcError
@@ -30,26 +32,24 @@ from adapters.standing import Pace
 
 __all__ = ["Newest", "Nodes"]
 
-T = TypeVar("T")
-
-_NOT_FOUND: Final = -5
-#: RPC_INVALID_PARAMETER: a height beyond the end of the chain.
-_INVALID_PARAMETER: Final = -8
+#: What is not there, or (RPC_MISC_ERROR) was there before old blocks were dropped.
+_ABSENT: Final = frozenset({NOT_FOUND, INVALID_PARAMETER, -1})
 #: Blocks beyond this are parsed in a thread: some ten milliseconds of pure Python.
 _PARSE_HERE_BYTES: Final = 20_000
+#: Blocks of which it is remembered that a majority has them; others are asked about again.
+_AGREED_KEPT: Final = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Newest:
-    """The newest block, who has it, and whether that is a majority of the configured nodes."""
-
-    tip: Tip
-    holders: tuple[Seat[Node], ...]
-    agreed: bool
+#: The newest block, who has it, and whether that is a majority of the configured nodes.
+Newest = Shared[Node, Tip]
 
 
 class Nodes:
     """All configured nodes of a chain as one.
+
+    Attributes:
+        holdings: what is unspent.
+        relay: what fees are, what would be refused, and where bytes are sent.
 
     Args:
         clock: monotonic seconds.
@@ -63,14 +63,16 @@ class Nodes:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._settings = settings
-        nodes = [Node(url, settings) for url in settings.rpc]
+        nodes = [Node(url, settings, clock) for url in settings.rpc]
         pace = Pace.of(settings.block_fast_ms, settings.block_slow_ms)
         labelled = [(node.label, node) for node in nodes]
         self.roster = Roster(settings.network.name, labelled, clock)
         self._census = Census(self.roster, pace, wall)
-        #: final blocks that a majority has confirmed.
-        self._agreed: set[str] = set()
+        self._asking = Asking(self.roster)
+        self.holdings = Holdings(self._asking, self.newest)
+        self.relay = Relay(self._asking, settings.fee)
+        #: final blocks that a majority has confirmed, the oldest first.
+        self._agreed: dict[str, None] = {}
 
     def __len__(self) -> int:
         return len(self.roster)
@@ -98,6 +100,21 @@ class Nodes:
         for seat in self.roster.seats:
             await seat.node.close()
 
+    async def still_ours(self, holders: Sequence[Seat[Node]]) -> bool:
+        """Check the identity of these nodes again; the chain may have been exchanged behind them.
+
+        Raises:
+            WrongChain: it was, at all nodes.
+            Transient: none of the nodes tells.
+        """
+        for seat in self.roster.seats:
+            seat.node.doubt()
+        told = await asyncio.gather(*(self.roster.quietly(seat, Node.check) for seat in holders))
+        if None not in told:
+            return True
+        await self.roster.first(Node.check)
+        return False
+
     def in_turn(self) -> list[Node]:
         """Return all nodes, those that are well first."""
         return [seat.node for seat in self.roster.ranked()]
@@ -121,30 +138,39 @@ class Nodes:
             try:
                 return Tip(await node.ask(_hash, "getblockhash", height), height)
             except RpcError as error:
-                if error.code == _INVALID_PARAMETER:
+                if error.code == INVALID_PARAMETER:
                     return None
                 raise Transient(f"{node.label} shows no block {height}: {error}") from error
 
-        found = await self._census.newest(look, at, all_of_them=all_of_them)
-        return Newest(found.head, found.holders, found.agreed)
+        return await self._census.newest(look, at, all_of_them=all_of_them)
 
     async def tip(self) -> Tip:
         """Return the block of `newest`."""
-        return (await self.newest()).tip
+        return (await self.newest()).head
 
     async def holds(self, block_hash: str) -> bool:
-        """Tell whether any node that is not set aside has this block in its best chain."""
+        """Tell whether any node that is not set aside has this block in its best chain.
+
+        Raises:
+            Transient: none says so, and too few say anything.
+        """
         answers = await self.roster.each(self._depth(block_hash), lambda found: max(found) > 0)
-        return any(depth > 0 for depth in answers)
+        if not self._asking.many(answers) and max(answers, default=0) < 1:
+            raise Transient(
+                f"too few nodes tell whether block {block_hash} is there; {self.roster.troubles()}"
+            )
+        return max(answers) > 0
 
     def _depth(self, block_hash: str) -> Callable[[Node], Awaitable[int]]:
         """Return a question: how deep a block lies in a node's best chain, below 1 if it is not."""
 
         async def ask(node: Node) -> int:
             try:
-                return await node.ask(_confirmations, "getblockheader", block_hash)
-            except RpcError:
-                return -1
+                return await node.ask(confirmations_of, "getblockheader", block_hash)
+            except RpcError as error:
+                if error.code == NOT_FOUND:
+                    return -1
+                raise Transient(f"{node.label} does not tell of {block_hash}: {error}") from error
 
         return ask
 
@@ -158,14 +184,14 @@ class Nodes:
             except ChainDataError as error:
                 raise Transient(f"{node.label}: {error}") from error
 
-        return await self._read(fetch, holders)
+        return await self._asking.read(fetch, holders)
 
     async def block_hash(self, height: int) -> str | None:
         """Return the hash of the best chain's block at ``height``; None beyond its end."""
         try:
-            return await self._first(lambda node: node.ask(_hash, "getblockhash", height))
+            return await self._asking.first(lambda node: node.ask(_hash, "getblockhash", height))
         except RpcError as error:
-            if error.code == _INVALID_PARAMETER:
+            if error.code == INVALID_PARAMETER:
                 return None
             raise Transient(f"block hash at height {height}: {error}") from error
 
@@ -173,7 +199,7 @@ class Nodes:
         """Return a block, checked against its hash."""
 
         async def fetch(node: Node) -> Block:
-            raw = await node.ask(bytes.fromhex, "getblock", block_hash, 0)
+            raw = await node.apart(bytes.fromhex, "getblock", block_hash, 0)
             try:
                 if len(raw) < _PARSE_HERE_BYTES:
                     return parse_block(raw, block_hash)
@@ -181,19 +207,21 @@ class Nodes:
             except ChainDataError as error:
                 raise Transient(f"{node.label}: {error}") from error
 
-        return await self._read(fetch)
+        return await self._asking.read(fetch)
 
     async def transaction(self, tx_id: str, height: int) -> Tx | None:
-        """Return a confirmed transaction, given the height of its block; None if it is not there.
-
-        Only its own bytes decide that it is the one asked for.
+        """Return a confirmed transaction, given the height of its block; None where no node that
+        answers has it there. Only its own bytes decide that it is the one asked for.
         """
-        block_hash = await self.block_hash(height)
-        if block_hash is None:
-            return None
 
-        async def fetch(node: Node) -> Tx:
-            raw = await node.ask(bytes.fromhex, "getrawtransaction", tx_id, False, block_hash)
+        async def fetch(node: Node) -> Tx | None:
+            try:
+                name = await node.ask(_hash, "getblockhash", height)
+                raw = await node.ask(bytes.fromhex, "getrawtransaction", tx_id, False, name)
+            except RpcError as error:
+                if error.code in _ABSENT:
+                    return None
+                raise Transient(f"{node.label} does not tell of {tx_id}: {error}") from error
             try:
                 tx = parse_tx(raw)
             except ChainDataError as error:
@@ -202,12 +230,7 @@ class Nodes:
                 raise Transient(f"{node.label} gave another transaction than {tx_id}")
             return tx
 
-        try:
-            return await self._first(fetch)
-        except RpcError as error:
-            if error.code in {_NOT_FOUND, _INVALID_PARAMETER}:
-                return None
-            raise
+        return await self._asking.useful(fetch, lambda tx: tx is not None)
 
     async def mined(self, tx_id: str, block_hash: str) -> tuple[bytes, tuple[int, ...]]:
         """Return a transaction's bytes, checked against its id, and what each input was worth in
@@ -229,7 +252,7 @@ class Nodes:
                 raise Transient(f"{node.label} gave another transaction than {tx_id}")
             return raw, values
 
-        return await self._read(fetch)
+        return await self._asking.read(fetch)
 
     async def agreed(self, block_hash: str, confirmations: int) -> bool:
         """Tell whether a majority of the configured nodes has the block that deep in its chain."""
@@ -242,200 +265,14 @@ class Nodes:
 
         if not await self.roster.majority_of(deep):
             return False
-        self._agreed.add(block_hash)
+        self._agreed[block_hash] = None
+        if len(self._agreed) > _AGREED_KEPT:
+            del self._agreed[next(iter(self._agreed))]
         return True
 
     def disagree(self, block_hash: str) -> None:
         """Forget the agreement on a block that has left the chain."""
-        self._agreed.discard(block_hash)
-
-    # ------------------------------------------------------------ coins, fees, policy
-
-    async def scan(self, scripts: Sequence[bytes]) -> Scan:
-        """List the unspent outputs of ``scripts`` as of one block, as one node shows them."""
-        return await self._read(lambda node: node.scan(scripts))
-
-    async def confirmed_scan(self, scripts: Sequence[bytes]) -> Scan:
-        """List the unspent outputs of ``scripts`` that a majority shows, as of a block that it
-        shares; while too few nodes answer for a majority, what one shows.
-
-        A coin that one node makes up would be claimed, and could never be spent.
-        """
-        if len(self) == 1 or not (await self.newest()).agreed:
-            return await self.scan(scripts)
-
-        async def confirmed(node: Node) -> Scan:
-            scan = await node.scan(scripts)
-            if not await self._share(scan.hash, scan.height):
-                raise Transient(f"{node.label} lists coins of a block that no majority has")
-            shown = await asyncio.gather(*map(self._shown, scan.unspent))
-            coins = [coin for coin, is_shown in zip(scan.unspent, shown, strict=True) if is_shown]
-            return replace(scan, unspent=tuple(coins))
-
-        return await self._read(confirmed)
-
-    async def _share(self, block_hash: str, height: int) -> bool:
-        """Tell whether a majority has this block at this height of its best chain."""
-
-        def there(header: Any) -> bool:
-            return _confirmations(header) > 0 and int(header["height"]) == height
-
-        return await self._majority(there, "getblockheader", block_hash)
-
-    async def _shown(self, coin: Unspent) -> bool:
-        """Tell whether a majority has this output unspent in its chain, with this value."""
-
-        def same(output: Any) -> bool:
-            script = bytes.fromhex(output["scriptPubKey"]["hex"]) if output else b""
-            return script == coin.script and sat(output["value"]) == coin.value_sat
-
-        tx_id, _, index = coin.outpoint.partition(":")
-        return await self._majority(same, "gettxout", tx_id, int(index), False)
-
-    async def _majority(self, parse: Callable[[Any], bool], method: str, *params: Any) -> bool:
-        async def ask(node: Node) -> bool:
-            try:
-                return await node.ask(parse, method, *params)
-            except RpcError:
-                return False
-
-        return await self.roster.majority_of(ask)
-
-    async def unspent(self, outpoint: str) -> bool:
-        """Tell whether nothing spends an output, in the chain or in the mempool: that it is gone
-        is believed only of a majority.
-
-        Raises:
-            Transient: too few nodes say so, and none says otherwise.
-        """
-        tx_id, _, index = outpoint.partition(":")
-
-        async def ask(node: Node) -> bool:
-            try:
-                return await node.ask(_is_there, "gettxout", tx_id, int(index), True)
-            except RpcError as error:
-                raise Transient(f"{node.label} does not tell of {outpoint}: {error}") from error
-
-        if await self._read(ask):
-            return True
-        if len(self) == 1:
-            return False
-
-        def enough(answers: Sequence[bool]) -> bool:
-            return True in answers or answers.count(False) >= self.roster.majority
-
-        answers = await self.roster.each(ask, enough)
-        gone = answers.count(False)
-        if True in answers or gone >= self.roster.majority:
-            return gone < self.roster.majority
-        raise Transient(
-            f"{gone} of {len(self)} nodes say that {outpoint} is spent, {self.roster.majority} "
-            f"would have to; {self.roster.troubles()}"
-        )
-
-    async def estimate_sat_kvb(self, target_blocks: int) -> int | None:
-        """Return the fee rate for mining within ``target_blocks``; None when there is no guess."""
-
-        async def ask(node: Node) -> int | None:
-            try:
-                return await node.ask(_fee_rate, "estimatesmartfee", target_blocks)
-            except RpcError:
-                return None
-
-        if len(self) == 1:
-            return await self._first(ask)
-        rates = [rate for rate in await self.roster.each(ask, self._many) if rate is not None]
-        return _middle(rates) if rates else None
-
-    async def relay_sat_kvb(self) -> tuple[int, int]:
-        """Return the least rate that is relayed now, and what a replacement has to add.
-
-        Of several nodes the middle answer counts, so that no single one can make it dear; while too
-        few answer for that, what the configuration says, and the nodes may still refuse the bytes.
-        """
-
-        async def ask(node: Node) -> tuple[int, int]:
-            try:
-                return await node.ask(_relay_rates, "getmempoolinfo")
-            except RpcError as error:
-                raise Transient(f"{node.label} does not tell its policy: {error}") from error
-
-        if len(self) == 1:
-            return await self._read(ask)
-
-        answers = await self.roster.each(ask, self._many)
-        if not self._many(answers):
-            fee = self._settings.fee
-            return fee.min_sat_vb * 1000, fee.incremental_sat_vb * 1000
-        return _middle([least for least, _ in answers]), _middle([more for _, more in answers])
-
-    def _many(self, answers: Sequence[Any]) -> bool:
-        return len(answers) >= self.roster.majority
-
-    async def refusal(self, trial: bytes) -> str | None:
-        """Return why a transaction without its signatures would not be accepted; None if they are
-        all that a node misses. With several nodes a majority has to refuse.
-
-        Raises:
-            Transient: too few nodes say so, and none says otherwise.
-        """
-
-        async def ask(node: Node) -> str | None:
-            try:
-                return await node.ask(_refusal, "testmempoolaccept", [trial.hex()], 0)
-            except RpcError as error:
-                raise Transient(f"{node.label} tries nothing: {error}") from error
-
-        first = await self._read(ask)
-        if first is None or len(self) == 1:
-            return first
-
-        def enough(answers: Sequence[str | None]) -> bool:
-            return None in answers or self._many(answers)
-
-        answers = await self.roster.each(ask, enough)
-        refusals = [answer for answer in answers if answer is not None]
-        if len(refusals) >= self.roster.majority:
-            return refusals[0]
-        if len(refusals) < len(answers):
-            return None
-        raise Transient(
-            f"{len(refusals)} of {len(self)} nodes refuse ({first}), {self.roster.majority} would "
-            f"have to; {self.roster.troubles()}"
-        )
-
-    async def broadcast(self, raw: bytes) -> list[str | Exception]:
-        """Send to every node; what each said in time: the transaction's id, or its error."""
-
-        async def one(seat: Seat[Node]) -> str | Exception:
-            try:
-                return await seat.node.broadcast(raw)
-            except RpcError as error:
-                return error
-            except (Ambiguous, Transient, WrongChain) as error:
-                self.roster.failed(seat, error)
-                return error
-
-        return await self.roster.tell(one, lambda answer: isinstance(answer, str))
-
-    async def _read(
-        self, read: Callable[[Node], Awaitable[T]], among: Sequence[Seat[Node]] | None = None
-    ) -> T:
-        """Do what `_first` does where a node has no reason to refuse, unless it lacks the data."""
-        try:
-            return await self._first(read, among)
-        except RpcError as error:
-            raise Transient(f"a node refused a read: {error}") from error
-
-    async def _first(
-        self, read: Callable[[Node], Awaitable[T]], among: Sequence[Seat[Node]] | None = None
-    ) -> T:
-        """Return what the first node that is well answers, several times over if need be."""
-
-        async def sweep() -> T:
-            return await self.roster.first(read, among)
-
-        return await reading(sweep)
+        self._agreed.pop(block_hash, None)
 
 
 def _hash(value: Any) -> str:
@@ -448,32 +285,3 @@ def _tip(info: Any) -> Tip:
     # "time" is that of the best block; nodes older than 2022 tell only the median of eleven.
     time_s = int(info.get("time", info["mediantime"]))
     return Tip(_hash(info["bestblockhash"]), int(info["blocks"]), time_s)
-
-
-def _confirmations(header: Any) -> int:
-    return int(header["confirmations"])
-
-
-def _is_there(output: Any) -> bool:
-    return output is not None
-
-
-def _middle(values: Sequence[int]) -> int:
-    """Return the lower one of the middle values."""
-    return sorted(values)[(len(values) - 1) // 2]
-
-
-def _fee_rate(answer: Any) -> int | None:
-    return sat(answer["feerate"]) if "feerate" in answer else None
-
-
-def _relay_rates(info: Any) -> tuple[int, int]:
-    least = max(sat(info["mempoolminfee"]), sat(info["minrelaytxfee"]))
-    return least, sat(info.get("incrementalrelayfee", "0.00001"))
-
-
-def _refusal(answers: Any) -> str | None:
-    answer = answers[0]
-    reason = None if answer["allowed"] else str(answer.get("reject-reason", "no reason given"))
-    # Scripts are what a node checks last.
-    return None if reason is not None and "script-verify" in reason else reason

@@ -5,7 +5,7 @@ spends given outpoints into one output that bears the fee: undo of a transfer, r
 burn, consolidation.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,25 @@ from adapters.bitcoin.effects import (
     spends_hold,
     undo_fee_cap_sat,
 )
-from adapters.bitcoin.fees import FeeDesk, FeeTerms, Replaced, fee_at, payment_vsize, replaced
+from adapters.bitcoin.fees import (
+    FeeDesk,
+    FeeTerms,
+    Replaced,
+    Replacing,
+    fee_at,
+    payment_vsize,
+    replaced,
+)
 from adapters.bitcoin.follower import Follower
 from adapters.bitcoin.policy import require_planned
 from adapters.bitcoin.recipe import refund_facts
 from adapters.bitcoin.recovery import write_recipe
 from adapters.bitcoin.script import refund_witness
 from adapters.bitcoin.transactions import Draft, Spend, TxOutput, parse_tx
-from adapters.bitcoin.wallet import OpenBook, Wallet
+from adapters.bitcoin.wallet import TrialBook, Wallet
 from adapters.errors import Rejected
 
-__all__ = ["Preparer"]
+__all__ = ["Preparer", "Trial"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,18 @@ class _Plan:
     draft: Draft
     cap_sat: int
     facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A transaction that no node takes, as its signatures are none, and the coins that it spends.
+
+    ``others`` is False where the plan allows no other coins than these.
+    """
+
+    raw: bytes
+    coins: tuple[str, ...]
+    others: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +96,22 @@ class Preparer:
             plan = await self._first(task, book)
         return await self._signed(task, purpose, plan, replaced(former))
 
-    async def trial(self, task: Task) -> bytes:
+    async def trial(self, task: Task, gone: Collection[str] = ()) -> Trial:
         """Return the forward effect as `prepare` would build it now, with dummy signatures.
 
-        A node that is asked about it learns nothing that it could send.
+        A node that is asked about it learns nothing that it could send. Coins of which others
+        speak are tried only where no other is left: their transactions would refuse this one.
+
+        Args:
+            gone: coins that turned out to be spent.
         """
-        plan = await self._first(task, OpenBook())
-        return plan.draft.trial()
+        spoken = self.wallet.spoken
+        try:
+            plan = await self._first(task, TrialBook(gone, spoken))
+        except Rejected:
+            plan = await self._first(task, TrialBook(gone, set()))
+        coins = tuple(spend.outpoint for spend in plan.draft.spends)
+        return Trial(plan.draft.trial(), coins, others=not task.coins)
 
     async def choose(self, task: Task, book: ClaimBook) -> tuple[str, ...]:
         """Take coins that pay the forward effect even at its highest fee, as outpoints."""
@@ -180,7 +209,7 @@ class Preparer:
         taken = [
             coin
             for coin in smallest[: int(task.action["max_inputs"])]
-            if await self.wallet.nodes.unspent(coin.outpoint) and book.take(coin.outpoint)
+            if await self.wallet.nodes.holdings.unspent(coin.outpoint) and book.take(coin.outpoint)
         ]
         if len(taken) < 2:
             raise Rejected(f"{account} has fewer than two free final coins to join")
@@ -200,7 +229,7 @@ class Preparer:
             )
         outpoint, value_sat = str(task.forward["outpoint"]), int(task.forward["value_sat"])
         if not former:
-            if task.generation > 1 and not await self.wallet.nodes.unspent(outpoint):
+            if task.generation > 1 and not await self.wallet.nodes.holdings.unspent(outpoint):
                 raise Rejected(f"the hold's output {outpoint} is spent; a verdict is needed")
             if not book.take(outpoint):
                 raise Rejected(f"the hold's output {outpoint} is claimed otherwise", code="policy")
@@ -240,20 +269,15 @@ class Preparer:
         change_script = self.wallet.script(task.action["from"])
         sizes = [len(output.script) for output in outputs]
         vsize = payment_vsize(len(coins), [*sizes, len(change_script)])
-        fee, cap = await self.fees.beating(FeeTerms.of(task.action), beaten, vsize)
-        left = sum(coin.value_sat for coin in coins) - sum(o.value_sat for o in outputs)
-        if left < fee:
-            raise Rejected(
-                f"the claimed coins leave {left} satoshi for fees and {fee} are needed to replace "
-                "the former attempt; nothing was sent. Burn it, or send the former bytes again.",
-                code="policy",
-            )
-        if left - fee >= dust_sat(change_script):
-            outputs = (*outputs, TxOutput(left - fee, change_script))
+        price = await self.fees.beating(FeeTerms.of(task.action), beaten, vsize)
+        left = sum(coin.value_sat for coin in coins) - _value(outputs)
+        change = _change_sat(left, price, dust_sat(change_script))
+        if change:
+            outputs = (*outputs, TxOutput(change, change_script))
         draft = Draft(
             self.wallet.spends(coins), outputs, version=int(task.action.get("version", 2))
         )
-        return _Plan(draft, cap, self.wallet.facts(coins, former[-1].facts["parents"]))
+        return _Plan(draft, price.cap_sat, self.wallet.facts(coins, former[-1].facts["parents"]))
 
     async def _burn(self, task: Task, former: Sequence[Attempt]) -> _Plan:
         """Plan the self-spend of a claim: no other attempt can be mined beside it."""
@@ -303,7 +327,8 @@ class Preparer:
             cap = FeeTerms.of(task.action).max_sat_vb * vsize
             fee = fee_at(await self.fees.rate_sat_kvb(FeeTerms.of(task.action)), vsize)
         else:
-            fee, cap = await self.fees.beating(FeeTerms.of(task.action), beaten, vsize)
+            price = await self.fees.beating(FeeTerms.of(task.action), beaten, vsize)
+            fee, cap = price.fee_sat, price.cap_sat
         output = bare.outputs[0]
         left = sum(spend.value_sat for spend in bare.spends) - fee
         if left < dust_sat(output.script):
@@ -320,7 +345,13 @@ class Preparer:
         self, task: Task, purpose: Purpose, plan: _Plan, beaten: Replaced | None
     ) -> Prepared:
         draft = plan.draft
-        assert 0 < draft.fee_sat <= plan.cap_sat, "a fee beyond its cap must not be signed"
+        if not 0 < draft.fee_sat <= plan.cap_sat:
+            raise Rejected(
+                f"a fee of {draft.fee_sat} satoshi was built, the cap is {plan.cap_sat}; nothing "
+                "was signed and nothing was sent. This is no condition of a chain: this program "
+                "is wrong; stop it and report it.",
+                code="mismatch",
+            )
         # No signer, a keystore's key included, is asked for anything that the plan does not say.
         require_planned(
             task, purpose, draft.unsigned(), draft.spends,
@@ -334,6 +365,7 @@ class Preparer:
             facts |= {"outpoint": f"{tx.tx_id}:0", "value_sat": str(tx.outputs[0].value_sat)}
         if task.action["kind"] == "hold" and task.direction == "forward" and purpose == "effect":
             facts |= self._recipe(task, tx.tx_id)
+        self.wallet.speak_for([spend.outpoint for spend in draft.spends])
         return Prepared(
             tx_id=tx.tx_id,
             raw=raw,
@@ -367,6 +399,33 @@ class Preparer:
                 code="policy",
             ) from error
         return facts
+
+
+def _change_sat(left_sat: int, price: Replacing, dust: int) -> int:
+    """Return what of the coins' rest goes back to us; 0 where all of it is the fee.
+
+    Raises:
+        Rejected: it pays for no replacement within the cap.
+    """
+    if left_sat < price.least_sat:
+        raise Rejected(
+            f"the claimed coins leave {left_sat} satoshi for fees and {price.least_sat} are needed "
+            "to replace the former attempt; nothing was sent. Burn it, or send the former bytes "
+            "again.",
+            code="policy",
+        )
+    if left_sat - price.fee_sat >= dust:
+        return left_sat - price.fee_sat
+    if left_sat <= price.cap_sat:
+        return 0
+    if left_sat - dust >= price.least_sat:
+        return dust
+    raise Rejected(
+        f"replacing the former attempt costs {price.least_sat} satoshi and would leave "
+        f"{left_sat - price.least_sat} of change, which is dust; all {left_sat} are beyond the cap "
+        f"of {price.cap_sat}; nothing was sent. Wait, burn, or allow another cap.",
+        code="policy",
+    )
 
 
 def _value(outputs: Sequence[TxOutput]) -> int:

@@ -36,12 +36,20 @@ def write_recipe(folder: Path, saga: str, step: str, tx_id: str, facts: Mapping[
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     tool = folder / _TOOL.name
-    if not tool.exists():
+    if not _holds(tool, _TOOL.read_bytes()):
         _write(tool, _TOOL.read_bytes())
     path = folder / f"{saga}-{step}-{tx_id[:16]}.json"
     recipe = {"version": 2, "saga": saga, "step": step, "tx": tx_id, **facts, "how": _HOW}
     _write(path, json.dumps(recipe, indent=2, sort_keys=True).encode() + b"\n")
     return path
+
+
+def _holds(path: Path, body: bytes) -> bool:
+    """Tell whether a file has these bytes; one of an earlier version of this program has others."""
+    try:
+        return path.read_bytes() == body
+    except FileNotFoundError:
+        return False
 
 
 def _write(path: Path, body: bytes) -> None:

@@ -113,6 +113,8 @@ def read_key(text: str) -> int:
         number = 0
         for letter in word:
             number = number * 58 + _BASE58.index(letter)
+        if number.bit_length() > 38 * 8:
+            raise ValueError("it is neither 64 hex digits nor WIF: it is too long")
         payload = number.to_bytes(38, "big")
         check = hashlib.sha256(hashlib.sha256(payload[:-4]).digest()).digest()[:4]
         if check != payload[-4:] or payload[33] != 1:

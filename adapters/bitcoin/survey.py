@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from adapters.base import Attempt, Claim, Prepared, Task
-from adapters.bitcoin.chain import Spender
+from adapters.bitcoin.chain import Spender, signed_by
 from adapters.bitcoin.coins import CoinPool
 from adapters.bitcoin.effects import hold_of, returns_to_source, spends_hold
 from adapters.bitcoin.nodes import Nodes
@@ -16,9 +16,6 @@ from adapters.survey import Movement, Survey
 
 __all__ = ["BitcoinSurveyor"]
 
-#: A P2WPKH witness is a signature and a compressed key (BIP-141).
-_KEY_WITNESS: Final = 2
-_COMPRESSED: Final = 33
 #: Blocks that miners date ahead, and a median that lags behind: hours that a search leaves.
 _SKEW_S: Final = 3 * 3600
 
@@ -53,30 +50,39 @@ class BitcoinSurveyor:
 
     async def height_at(self, time_s: int) -> int:
         """Search by halves; header times rise only roughly, so some hours are left."""
-        low, high = 0, await self._height()
+        low, high = 0, (await self._nodes.tip()).height
         while low < high:
             middle = (low + high + 1) // 2
-            if (await self._block(middle))[0].time_s < time_s - _SKEW_S:
+            if (await self._block(middle)).time_s < time_s - _SKEW_S:
                 low = middle
             else:
                 high = middle - 1
         return low
 
     async def survey(self, since: int) -> Survey:
-        """Read every block from ``since`` to the newest."""
+        """Read every block from the newest down to ``since``.
+
+        Each is named by the one above it, so whoever gives it can not lead astray; nothing is final
+        while too few nodes share the newest.
+        """
         self._seen = {}
-        top, below, movements = await self._height(), "", []
-        for height in range(max(since, 0), top + 1):
-            block, block_hash = await self._block(height)
-            if below and block.parent != below:
-                raise Transient("the chain was reorganised while it was read")
-            below = block_hash
-            for tx in block.txs:
-                texts, names = self._texts(tx), self._names(tx)
-                if texts or names:
-                    final = top - height + 1 >= self._confirmations
-                    movements.append(await self._movement(tx, block, height, final, texts, names))
-        return Survey(since, top, tuple(movements))
+        newest = await self._nodes.newest()
+        top, name = newest.head.height, newest.head.hash
+        blocks: list[list[Movement]] = []
+        for height in range(top, max(since, 0) - 1, -1):
+            block = await self._nodes.block(name)
+            name = block.parent
+            final = newest.agreed and top - height + 1 >= self._confirmations
+            blocks.append(await self._movements(block, height, final=final))
+        return Survey(since, top, tuple(found for each in reversed(blocks) for found in each))
+
+    async def _movements(self, block: Block, height: int, *, final: bool) -> list[Movement]:
+        found = []
+        for tx in block.txs:
+            texts, names = self._texts(tx), self._names(tx)
+            if texts or names:
+                found.append(await self._movement(tx, block, height, final, texts, names))
+        return found
 
     def _texts(self, tx: Tx) -> tuple[str, ...]:
         """Say what a transaction does to us; nothing if it does not concern us."""
@@ -101,12 +107,7 @@ class BitcoinSurveyor:
 
     def _signer(self, item: TxInput) -> str | None:
         """Return the address of ours that signed an input."""
-        witness = item.witness
-        if len(witness) == _KEY_WITNESS and len(witness[1]) == _COMPRESSED:
-            return self._keys.get(witness[1])
-        if spending_path(witness) == "refund":
-            return self._payer(witness[-1])
-        return None
+        return self._keys.get(signed_by(item))
 
     def _redeems(self, item: TxInput) -> bool:
         witness = item.witness
@@ -151,7 +152,9 @@ class BitcoinSurveyor:
         """Return our coins that a transaction in a node's pool spends."""
         coins = [coin for address in self._own.values() for coin in self._pool.coins(address, 1)]
         return [
-            (coin.outpoint, 0) for coin in coins if not await self._nodes.unspent(coin.outpoint)
+            (coin.outpoint, 0)
+            for coin in coins
+            if not await self._nodes.holdings.unspent(coin.outpoint)
         ]
 
     def name_of(self, task: Task) -> str | None:
@@ -207,14 +210,11 @@ class BitcoinSurveyor:
             own=self._own,
         )
 
-    async def _height(self) -> int:
-        return (await self._nodes.tip()).height
-
-    async def _block(self, height: int) -> tuple[Block, str]:
+    async def _block(self, height: int) -> Block:
         block_hash = await self._nodes.block_hash(height)
         if block_hash is None:
             raise Transient("the chain was reorganised while it was read")
-        return await self._nodes.block(block_hash), block_hash
+        return await self._nodes.block(block_hash)
 
 
 def _spends_transfer(task: Task, tx: Tx) -> bool:

@@ -8,6 +8,7 @@ people read.
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import bitcoin
@@ -304,8 +305,13 @@ def script_items(script: bytes) -> list[Opcode | bytes | int]:
     return items
 
 
+@lru_cache(maxsize=256)
 def hash160(data: bytes) -> bytes:
-    """Return RIPEMD-160 of SHA-256, which names public keys in scripts."""
+    """Return RIPEMD-160 of SHA-256, which names public keys in scripts.
+
+    Where OpenSSL leaves RIPEMD-160 out, the library's is in Python and takes a millisecond; those
+    of our own few keys are asked for all the time.
+    """
     digest: bytes = Hash160(data)
     return digest
 

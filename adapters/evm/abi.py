@@ -8,9 +8,9 @@ from typing import Any, Final, cast
 from eth_abi.exceptions import DecodingError, EncodingError
 from eth_abi.grammar import TupleType, parse
 from eth_utils.abi import get_abi_input_types
-from web3 import Web3
 
 from adapters.evm.values import CODEC, AbiError, json_value, python_value
+from proofs.keccak import keccak256
 
 __all__ = [
     "Event",
@@ -79,7 +79,7 @@ class Event:
 
 def hash_of(data: bytes) -> bytes:
     """Return the Keccak-256 of ``data``."""
-    return bytes(Web3.keccak(data))
+    return keccak256(data)
 
 
 def word(value: int | str) -> bytes:

@@ -35,6 +35,7 @@ from adapters.evm.blocks import Header, nonce_key, operation_key
 from adapters.evm.commitment import rule_of
 from adapters.evm.fees import Price, caps_of
 from adapters.evm.follower import Follower
+from adapters.evm.line import Lines
 from adapters.evm.nodes import Nodes
 from adapters.evm.policy import require_expressible
 from adapters.evm.proving import Prover
@@ -44,6 +45,7 @@ from adapters.evm.resolve import Resolver
 from adapters.evm.settings import EvmSettings
 from adapters.evm.signing import EvmSigner, read_signed
 from adapters.evm.survey import EvmSurveyor
+from adapters.evm.transactions import SignedHere
 from adapters.evm.values import AbiError
 from adapters.retry import reading
 from adapters.rpc import RpcError
@@ -97,14 +99,22 @@ class EvmAdapter:
         accounts = {signer.address: signer for signer in signers.values()}
         own = [item.address for item in settings.contracts.values() if item.artifact]
         rule = rule_of(settings)
-        reader = BlockReader(self._nodes, settings.finality.tag, accounts, own, rule)
+        here = SignedHere()
+        reader = BlockReader(self._nodes, settings.finality.tag, accounts, own, rule, here)
         self._accounts = tuple(accounts)
         self._follower = Follower(reader, settings, time.monotonic)
         self._quorum = Quorum(self._nodes, settings.finality)
-        self._prover = Prover(self._nodes, settings, lambda: self._follower.final_height)
-        self._builder = AttemptBuilder(self._nodes, settings, accounts, self._native.name)
+        self._prover = Prover(
+            self._nodes, settings, lambda: self._follower.final_height, reader.kept
+        )
+        self._lines = Lines(time.monotonic)
+        self._builder = AttemptBuilder(
+            self._nodes, settings, accounts, self._native.name, self._lines, here
+        )
         addresses = {name: signer.address for name, signer in signers.items()}
         self._resolver = Resolver(chain, settings, self._nodes, addresses, assets, self._native)
+        #: by how much a block that is not final may be replaced by a lower one.
+        self._margin = settings.finality.blocks
         #: why a transaction of ours reverted, once found out.
         self._details: OrderedDict[str, str] = OrderedDict()
         #: monotonic time from which hidden transactions may be looked for again.
@@ -119,6 +129,8 @@ class EvmAdapter:
         """Reach the nodes, compare chain id and genesis, read the head."""
         await self._nodes.open()
         await self._follower.open()
+        if len(self._nodes) > 1:
+            await self._nodes.learn_nonces(self._accounts)
 
     async def close(self) -> None:
         """End the follower and all connections."""
@@ -175,14 +187,24 @@ class EvmAdapter:
         """Return height and time of the newest block read."""
         return self._follower.clock()
 
-    def follow(self, since: int) -> AsyncIterator[BlockEvent]:
+    async def follow(self, since: int) -> AsyncIterator[BlockEvent]:
         """Read every block from ``since`` once, for ever."""
-        return self._follower.follow(since)
+        async for event in self._follower.follow(since):
+            if event.reorganised:
+                self._lines.forget()
+            for signed in event.signed:
+                self._lines.consumed(signed.claim)
+            yield event
 
     async def cover(self, since: int) -> None:
-        """Make `observe` see blocks from ``since`` on."""
-        if since < self._follower.index.low:
-            await reading(lambda: self._follower.cover(since))
+        """Make `observe` see blocks from ``since`` on, and below them as far as a reorganisation
+        may have moved what was prepared at that height.
+        """
+        await self._reach(since - self._margin)
+
+    async def _reach(self, low: int) -> None:
+        if low < self._follower.index.low:
+            await reading(lambda: self._follower.cover(low))
 
     def nudge(self) -> None:
         """Look for a new block sooner."""
@@ -212,7 +234,7 @@ class EvmAdapter:
     ) -> Prepared:
         """Claim, build and sign; send nothing."""
         present = [item for item in former if item.facts.get("gen", 1) == task.generation]
-        since = self._follower.head.height
+        since = self._follower.sure_height
         if purpose == "tombstone":
             cancels = [item for item in present if item.purpose == "tombstone"]
             return await self._builder.tombstone(task, book, cancels, since)
@@ -239,7 +261,7 @@ class EvmAdapter:
         fee = self._settings.fee
         gas = self._settings.gas.get("burn", _FILL_GAS)
         caps = Price(fee.jam_fee_wei, fee.jam_tip_wei)
-        since = self._follower.head.height
+        since = self._follower.sure_height
         return await self._builder.fill(resource, value, gas, fee.tip_wei, caps, former, since)
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
@@ -254,7 +276,7 @@ class EvmAdapter:
     async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
         """Look for the effect, then at what became of the attempts."""
         self.keys(task, attempts)
-        await self.cover(self._since(task, attempts))
+        await self._reach(self._lowest(task, attempts))
         seen = outcome.observe(
             self._follower.index, task, attempts, effect_of(task), self._follower.final_height
         )
@@ -349,11 +371,12 @@ class EvmAdapter:
                 return contract.abi
         return ()
 
-    def _since(self, task: Task, attempts: Sequence[Attempt]) -> int:
+    def _lowest(self, task: Task, attempts: Sequence[Attempt]) -> int:
+        """Return the lowest block that can hold anything of an effort, as far as that is known."""
         heights = [attempt.since for attempt in attempts]
         if task.forward is not None and "height" in task.forward:
             heights.append(int(task.forward["height"]))
-        return min(heights, default=self._follower.index.low)
+        return min(heights) - self._margin if heights else self._follower.index.low
 
     async def _look_for_hidden(self, attempts: Sequence[Attempt]) -> None:
         """See whether the node that blocks were read from left out what a majority shows."""
@@ -381,7 +404,7 @@ class EvmAdapter:
         if verdict is Vote.CONTRADICTED:
             high = claimed.header.height
             # An effect that was hidden may be in any block since the first attempt.
-            low = high if claimed.absent is None else self._since(task, attempts)
+            low = high if claimed.absent is None else self._lowest(task, attempts)
             self._follower.reread(low, high)
         elif verdict is Vote.OPEN:
             self._follower.doubt(self.keys(task, attempts))

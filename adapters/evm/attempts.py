@@ -11,17 +11,19 @@ from adapters.evm.abi import decode, encode, hash_of
 from adapters.evm.actions import Call, brought_in, call_of, payer_of, tombstone_of
 from adapters.evm.blocks import read_header
 from adapters.evm.fees import Price, beat, caps_of, opening
+from adapters.evm.line import Lines
 from adapters.evm.nodes import Nodes
 from adapters.evm.policy import require_burn, require_effect, require_tombstone
 from adapters.evm.settings import EvmSettings
 from adapters.evm.signing import Eip1559, EvmSigner
+from adapters.evm.transactions import SignedHere
 from adapters.evm.values import AbiError, checksum
 from adapters.rpc import RpcError
 
-__all__ = ["AttemptBuilder"]
+__all__ = ["WINDOW_FACTOR", "AttemptBuilder"]
 
 #: Confirms, undos and kills may use more of an account's line than forward steps.
-_WINDOW_FACTOR: Final = 4
+WINDOW_FACTOR: Final = 4
 #: First bytes of the code of an account that delegated itself (EIP-7702).
 _DELEGATION: Final = "0xef0100"
 
@@ -43,23 +45,43 @@ class AttemptBuilder:
     Args:
         signers: by account.
         native: name of the asset that fees are paid in.
+        lines: where effects wait for room among the nonces of their account.
+        here: told of everything that is signed.
     """
 
     def __init__(
-        self, nodes: Nodes, settings: EvmSettings, signers: Mapping[str, EvmSigner], native: str
+        self,
+        nodes: Nodes,
+        settings: EvmSettings,
+        signers: Mapping[str, EvmSigner],
+        native: str,
+        lines: Lines,
+        here: SignedHere,
     ) -> None:
         self._nodes = nodes
         self._settings = settings
         self._signers = signers
         self._native = native
+        self._lines = lines
+        self._here = here
 
     async def effect(
         self, task: Task, book: ClaimBook, former: Sequence[Attempt], since: int
     ) -> Prepared:
         """Build what makes the effect; under the same claim as ``former`` attempts, if any."""
+        if former:
+            return await self._effect(task, book, former, since)
+        account = call_of(task).sender
+        async with self._lines.place(account, self._window(task), book.taken):
+            return await self._effect(task, book, former, since)
+
+    async def _effect(
+        self, task: Task, book: ClaimBook, former: Sequence[Attempt], since: int
+    ) -> Prepared:
         call = call_of(task)
         reads = [_allowance_read(task)] if _keeps_allowance(task) else []
-        payer, base_fee_wei, rest = await self._payer(call.sender, reads)
+        sure = task.direction == "forward"  # what has begun must not wait for a majority
+        payer, base_fee_wei, rest = await self._payer(call.sender, reads, sure=sure)
         facts: dict[str, Any] = {"gen": task.generation, **brought_in(task)}
         if reads:
             facts["former_allowance"] = _allowance(rest[0])
@@ -156,9 +178,13 @@ class AttemptBuilder:
         return found, read_header(block).base_fee_wei
 
     async def _payer(
-        self, account: str, more: Sequence[tuple[str, Any]]
+        self, account: str, more: Sequence[tuple[str, Any]], *, sure: bool = False
     ) -> tuple[_Payer, int, list[Any]]:
-        """Return an account, the newest base fee and the answers to ``more``, in one request."""
+        """Return an account, the newest base fee and the answers to ``more``, in one request.
+
+        Args:
+            sure: its nonce has to be what a majority tells now.
+        """
         if account not in self._signers:
             raise Rejected(f"no signer for {account} is configured any more; nothing was sent")
         calls = [
@@ -167,17 +193,19 @@ class AttemptBuilder:
         ]  # fmt: skip
         answers = [_value(answer) for answer in await self._nodes.batch(calls)]
         delegated = str(answers[3]).startswith(_DELEGATION)
-        nonce = await self._unused_nonce(account, answers[1])
+        nonce = await self._unused_nonce(account, answers[1], sure=sure)
+        self._lines.saw(account, nonce)
         payer = _Payer(account, nonce, int(answers[2], 16), delegated)
         return payer, read_header(answers[0]).base_fee_wei, answers[4:]
 
-    async def _unused_nonce(self, account: str, told: Any) -> int:
+    async def _unused_nonce(self, account: str, told: Any, *, sure: bool = False) -> int:
         """Return what one node told, where there is only one: beyond it no node's word opens a
         hole that self-spends would have to fill.
         """
         if len(self._nodes) == 1:
             return int(told, 16)
-        return await self._nodes.free_nonce(account)
+        nodes = self._nodes
+        return await (nodes.unused_nonce(account) if sure else nodes.free_nonce(account))
 
     def _price(
         self, task: Task, purpose: Purpose, base_fee_wei: int, former: Sequence[Attempt]
@@ -191,13 +219,15 @@ class AttemptBuilder:
         if former:
             return former[0].claim[0][1]
         nonce = book.take_next(payer.account, payer.nonce)
-        window = self._settings.window * (1 if task.direction == "forward" else _WINDOW_FACTOR)
-        window = 1 if payer.delegated else window
+        window = 1 if payer.delegated else self._window(task)
         if nonce - payer.nonce >= window:
             raise Transient(
                 f"{payer.account} has {nonce - payer.nonce} transactions on their way already"
             )
         return nonce
+
+    def _window(self, task: Task) -> int:
+        return self._settings.window * (1 if task.direction == "forward" else WINDOW_FACTOR)
 
     def _check_funds(self, payer: _Payer, call: Call, price: Price) -> None:
         missing = call.value_wei + call.gas * price.max_fee_wei - payer.balance_wei
@@ -231,8 +261,10 @@ class AttemptBuilder:
         require(unsigned.payload(), call.sender, self._settings.chain_id)
         raw = await self._signers[call.sender].sign(unsigned)
         cost_wei = call.gas * price.max_fee_wei
+        tx_id = f"0x{hash_of(raw).hex()}"
+        self._here.add(tx_id, call.sender)
         return Prepared(
-            tx_id=f"0x{hash_of(raw).hex()}",
+            tx_id=tx_id,
             raw=raw,
             claim=((call.sender, nonce),),
             since=since,

@@ -5,16 +5,17 @@ other, so that nothing else here needs to know what a node looks like.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from adapters.base import Signed
 from adapters.errors import Transient
 from adapters.evm.abi import Event
 from adapters.evm.commitment import require_committed, require_header
-from adapters.evm.transactions import verified_sender
-from adapters.evm.values import checksum
+from adapters.evm.transactions import SignedHere, verified_sender
+from adapters.evm.values import checksum, quantity
 from proofs.errors import ProofError
+from proofs.evm_inclusion import CommittedBlock
 from proofs.evm_receipts import CommitmentRule
 
 __all__ = [
@@ -102,11 +103,16 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block, reduced to what concerns us."""
+    """A block, reduced to what concerns us.
+
+    Attributes:
+        committed: where something in it does, what its header was found to commit to.
+    """
 
     header: Header
     landed: tuple[Landed, ...]
     operations: tuple[Operation, ...]
+    committed: CommittedBlock | None = None
 
 
 def signed_of(block: Block) -> list[Signed]:
@@ -153,11 +159,11 @@ def read_header(answer: Any) -> Header:
     """
     try:
         return Header(
-            height=int(answer["number"], 16),
+            height=quantity(answer["number"]),
             hash=answer["hash"].lower(),
             parent=answer["parentHash"].lower(),
-            time_s=int(answer["timestamp"], 16),
-            base_fee_wei=int(answer.get("baseFeePerGas") or "0x0", 16),
+            time_s=quantity(answer["timestamp"]),
+            base_fee_wei=quantity(answer.get("baseFeePerGas") or "0x0"),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise Transient("a node answered with something that is no block") from None
@@ -169,6 +175,7 @@ def read_block(
     accounts: Collection[str],
     contracts: Collection[str],
     rule: CommitmentRule | None = None,
+    here: SignedHere | None = None,
 ) -> Block:
     """Return a block from its full transactions and its receipts.
 
@@ -176,6 +183,7 @@ def read_block(
         accounts, contracts: checksummed addresses that concern us.
         rule: what the chain's headers commit to; None where that is not known to be checkable.
             With it, what a block says of ours counts only as far as its header commits to it.
+        here: what this process signed; its senders need not be worked out.
 
     Raises:
         Transient: block and receipts do not belong together (it was replaced between the two
@@ -184,9 +192,9 @@ def read_block(
     """
     header = read_header(block)
     try:
-        found = _read(header, block["transactions"], receipts, accounts, contracts)
+        found = _read(header, block["transactions"], receipts, accounts, contracts, here)
         if rule is not None and (found.landed or found.operations):
-            require_committed(block, receipts, rule)
+            found = replace(found, committed=require_committed(block, receipts, rule))
         elif rule is not None:
             require_header(block)
     except ProofError as error:
@@ -207,6 +215,7 @@ def _read(
     receipts: Sequence[Mapping[str, Any]],
     accounts: Collection[str],
     contracts: Collection[str],
+    here: SignedHere | None,
 ) -> Block:
     # Some chains list receipts of system transactions that the block itself does not have.
     by_hash = {receipt["transactionHash"]: receipt for receipt in receipts}
@@ -220,7 +229,8 @@ def _read(
             raise ValueError("a receipt of another block")
         ours = transaction["from"].lower() in lower_accounts
         if ours:
-            landed.append(_landed(header, transaction, receipt))
+            account = verified_sender(transaction, here)
+            landed.append(_landed(header, transaction, receipt, account))
         fee_wei = landed[-1].fee_wei if ours else 0
         operations += (
             found
@@ -231,15 +241,16 @@ def _read(
     return Block(header, tuple(landed), tuple(operations))
 
 
-def _landed(header: Header, transaction: Mapping[str, Any], receipt: Mapping[str, Any]) -> Landed:
-    account = verified_sender(transaction)
+def _landed(
+    header: Header, transaction: Mapping[str, Any], receipt: Mapping[str, Any], account: str
+) -> Landed:
     if account != checksum(transaction["from"]):
         raise ValueError("a transaction by another account than the node says")
     to = transaction["to"]
-    gas_used = int(receipt["gasUsed"], 16)
-    price = int(receipt.get("effectiveGasPrice") or transaction["gasPrice"], 16)
+    gas_used = quantity(receipt["gasUsed"])
+    price = quantity(receipt.get("effectiveGasPrice") or transaction["gasPrice"])
     # Rollups of the OP family charge the cost of their data apart from gas.
-    data_fee = int(receipt.get("l1Fee") or "0x0", 16)
+    data_fee = quantity(receipt.get("l1Fee") or "0x0")
     return Landed(
         tx_id=transaction["hash"],
         account=account,

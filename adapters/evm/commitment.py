@@ -12,8 +12,8 @@ from adapters.evm.settings import EvmSettings
 from proofs.errors import ProofUnavailable
 from proofs.evm_form import node_data, node_quantity, reading
 from proofs.evm_header import header_of
+from proofs.evm_inclusion import CommittedBlock, committed_block
 from proofs.evm_receipts import CommitmentRule, commitment_rule, encode_receipt
-from proofs.evm_transactions import encode_transaction
 from proofs.trie import EMPTY_ROOT
 from proofs.trie_build import build_list
 
@@ -40,7 +40,7 @@ def require_header(block: Mapping[str, Any]) -> None:
 
 def require_committed(
     block: Mapping[str, Any], receipts: Sequence[Mapping[str, Any]], rule: CommitmentRule
-) -> None:
+) -> CommittedBlock | None:
     """Check that the header commits to the block's transactions and to just these receipts.
 
     Types of transactions that only their chain knows leave the transactions unchecked; each of ours
@@ -51,35 +51,38 @@ def require_committed(
         receipts: as ``eth_getBlockReceipts`` gives them.
         rule: what of these the header commits to.
 
+    Returns:
+        What proofs of its transactions can be taken from; None where some are unchecked.
+
     Raises:
         ProofUnavailable: it does not.
     """
-    header_of(block)  # from here on its roots are what its name commits to
     with reading("a block's transactions and receipts"):
         left_out = rule.left_out(node_quantity(block["number"]), node_data(block["hash"], 32))
-        entries = [
-            entry for entry in block["transactions"] if node_data(entry["hash"], 32) != left_out
-        ]
+        names = [entry["hash"] for entry in block["transactions"]]
+        answered = [entry["transactionHash"] for entry in receipts]
+        paired = _without(names, left_out) == _without(answered, left_out)
+    if not paired:
+        raise ProofUnavailable("root_mismatch", "receipts of other transactions than the block's")
+    try:
+        return committed_block(block, receipts, rule)
+    except ProofUnavailable as unavailable:
+        if unavailable.reason != "unknown_transaction_type":
+            raise
+    header_of(block)  # from here on its roots are what its name commits to
+    with reading("a block's receipts"):
         answers = [
             entry for entry in receipts if node_data(entry["transactionHash"], 32) != left_out
         ]
-        paired = [entry["hash"] for entry in entries] == [
-            entry["transactionHash"] for entry in answers
-        ]
-    if not paired:
-        raise ProofUnavailable("root_mismatch", "receipts of other transactions than the block's")
     if build_list([encode_receipt(entry) for entry in answers]).root != _root(
         block, "receiptsRoot"
     ):
         raise ProofUnavailable("root_mismatch", "the header commits to other receipts")
-    try:
-        texts = [encode_transaction(entry) for entry in entries]
-    except ProofUnavailable as unavailable:
-        if unavailable.reason != "unknown_transaction_type":
-            raise
-        return
-    if build_list(texts).root != _root(block, "transactionsRoot"):
-        raise ProofUnavailable("root_mismatch", "the header commits to other transactions")
+    return None
+
+
+def _without(names: Sequence[str], left_out: bytes | None) -> list[str]:
+    return [name for name in names if node_data(name, 32) != left_out]
 
 
 def _root(block: Mapping[str, Any], name: str) -> bytes:

@@ -74,6 +74,8 @@ class Follower:
         self._doubted: set[str] = set()
         self._doubt_at_s = 0.0
         self._told: tuple[str, Header | None] = ("", None)
+        #: whether the newest look showed more than has been read.
+        self._is_behind = False
         self._closed = False
 
     @property
@@ -151,7 +153,7 @@ class Follower:
             event = await reading_for_ever(self._step, _OUTAGE)
             if event is not None:
                 yield event
-            else:
+            if event is None or not self._is_behind:
                 await self._rest()
 
     async def cover(self, since: int) -> None:
@@ -195,7 +197,9 @@ class Follower:
             else:
                 newest = await self._reader.newest()
             self._drop_distrusted()
+            self._is_behind = True  # unless all of it is taken
             if await self._take(newest, ahead):
+                self._is_behind = self.head != newest.head
                 if epoch != self._reader.epoch:  # these blocks were read for fewer contracts
                     self.index.low = self.head.height + 1
                 self._finalise(newest)
@@ -249,10 +253,9 @@ class Follower:
         """Read towards the newest block, at most one request's worth of blocks."""
         latest, low = newest.head, self.head.height + 1
         high = min(latest.height, low + self._reader.span - 1)
-        if ahead is not None and high == ahead.header.height:
-            blocks = [ahead]
-        else:
-            blocks = await self._reader.blocks(low, high, newest.holders)
+        blocks = [ahead] if ahead is not None and ahead.header.height == low else []
+        if low + len(blocks) <= high:
+            blocks += await self._reader.blocks(low + len(blocks), high, newest.holders)
         if self._reader.several and high == latest.height and blocks[-1].header != latest:
             raise Transient(f"a node shows another block {high} than it said")
         for block in blocks:

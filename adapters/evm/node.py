@@ -5,10 +5,13 @@ from time to time: a node may be exchanged behind its address without a word.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from adapters.errors import Transient, WrongChain
+from adapters.evm.answers import require_answer
+from adapters.evm.values import quantity
+from adapters.gathering import Gathering
 from adapters.rpc import JsonRpc, RpcError
 
 __all__ = ["Calls", "Node", "Pinned"]
@@ -17,8 +20,6 @@ Calls = Sequence[tuple[str, Sequence[Any]]]
 
 #: JSON-RPC codes that mean "busy, ask again": limit exceeded (EIP-1474), and HTTP's own.
 _BUSY: Final = frozenset({-32005, 429})
-#: What a node that has a chain can always tell of its newest block.
-_STATE: Final = frozenset({"eth_getBalance", "eth_getCode", "eth_getTransactionCount"})
 #: How long what it showed of its chain is believed.
 _IDENTITY_S: Final = 10.0
 
@@ -28,19 +29,36 @@ class Node:
 
     def __init__(self, url: str, timeout_s: float, chain: "Pinned") -> None:
         self.rpc = JsonRpc(url, timeout_s, transient_codes=_BUSY)
+        self._gathering = Gathering(self.rpc)
         self.checked = False
         self._checked_s = 0.0
         #: the height that it calls final, as of its newest answer.
         self.tagged: int | None = None
         self._chain = chain
 
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._gathering.close()
+        await self.rpc.close()
+
+    async def apart(self, calls: Calls) -> list[Any]:
+        """Read in a request of its own: what is long, or waited for by nobody else. Otherwise as
+        `batch`.
+        """
+        return await self._read(self.rpc.batch, calls)
+
     async def batch(self, calls: Calls) -> list[Any]:
-        """Read; whoever answers after trouble may be another node, and is checked again."""
+        """Read, in one request with what others ask at the same moment; whoever answers after
+        trouble may be another node, and is checked again.
+        """
+        return await self._read(self._gathering.batch, calls)
+
+    async def _read(self, read: Callable[[Calls], Awaitable[list[Any]]], calls: Calls) -> list[Any]:
         try:
             await self.check()
-            answers = await self.rpc.batch(calls)
-            for (method, _), answer in zip(calls, answers, strict=True):
-                self._require_state(method, answer)
+            answers = await read(calls)
+            for (method, params), answer in zip(calls, answers, strict=True):
+                require_answer(self.rpc.label, method, params, answer)
         except Transient:
             self.checked = False
             raise
@@ -51,18 +69,26 @@ class Node:
         try:
             await self.check()
             try:
-                return await self.rpc.call(method, params)
+                answer = await self._gathering.call(method, params)
             except RpcError as error:
-                self._require_state(method, error)
+                require_answer(self.rpc.label, method, params, error)
                 raise
+            require_answer(self.rpc.label, method, params, answer)
         except Transient:
             self.checked = False
             raise
+        return answer
 
-    def _require_state(self, method: str, answer: Any) -> None:
-        """Take it for trouble of the node when it refuses what no healthy node refuses."""
-        if method in _STATE and isinstance(answer, RpcError):
-            raise Transient(f"{self.rpc.label} can not read state: {answer.message}")
+    async def send(self, raw: bytes) -> None:
+        """Give signed bytes to the node, beside those of others.
+
+        Raises:
+            RpcError: it does not take them.
+            Ambiguous: nobody knows whether it took them.
+            Transient, WrongChain: it may be another node, and nothing was sent.
+        """
+        await self.check()
+        await self._gathering.send("eth_sendRawTransaction", [f"0x{raw.hex()}"])
 
     async def check(self) -> None:
         """Compare chain id and genesis with the pinned ones, unless that was done just now.
@@ -74,8 +100,8 @@ class Node:
             return
         calls: Calls = [("eth_chainId", ()), ("eth_getBlockByNumber", ("0x0", False))]
         try:
-            chain_id, genesis = await self.rpc.batch(calls)
-            chain_id, genesis = int(chain_id, 16), str(genesis["hash"]).lower()
+            chain_id, genesis = await self._gathering.batch(calls)
+            chain_id, genesis = quantity(chain_id), str(genesis["hash"]).lower()
         except (RpcError, TypeError, ValueError, KeyError):
             raise Transient(f"{self.rpc.label} tells neither chain id nor genesis") from None
         self._chain.require(self.rpc.label, chain_id, genesis)

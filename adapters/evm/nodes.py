@@ -5,7 +5,8 @@ Who is asked is `adapters.roster`'s, on which block a majority agrees `adapters.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -79,6 +80,8 @@ class Nodes:
         nodes = [Node(url, timeout_s, self._pinned) for url in urls]
         self.roster = Roster(chain, [(node.rpc.label, node) for node in nodes], clock)
         self._census = Census(self.roster, pace, wall)
+        #: by account: the smallest one that no block had consumed when a majority told it last.
+        self._nonces: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.roster)
@@ -114,12 +117,13 @@ class Nodes:
     async def close(self) -> None:
         """Close all connections."""
         await self.roster.close()
-        await asyncio.gather(*(seat.node.rpc.close() for seat in self.roster.seats))
+        await asyncio.gather(*(seat.node.close() for seat in self.roster.seats))
 
     # ------------------------------------------------------------ reads
 
     async def batch(self, calls: Calls) -> list[Any]:
-        """Return the results of reads, from one node; a refused one is an `RpcError` in the list.
+        """Return the results of short reads, from one node that is asked what others want to know
+        at the same moment, too; a refused one is an `RpcError` in the list.
 
         Raises:
             Transient: no node answered, several times over.
@@ -127,12 +131,23 @@ class Nodes:
         """
 
         async def read() -> list[Any]:
+            try:
+                return await self.roster.first(lambda node: node.batch(calls))
+            except RpcError as error:
+                raise self._refused(error) from error
+
+        return await reading(read, _PATIENCE)
+
+    async def apart(self, calls: Calls) -> list[Any]:
+        """Return what `batch` does, in a request of its own: for long answers."""
+
+        async def read() -> list[Any]:
             return await self.once(calls)
 
         return await reading(read, _PATIENCE)
 
     async def once(self, calls: Calls) -> list[Any]:
-        """Return what `batch` does, without a second try; for callers that come back anyway."""
+        """Return what `apart` does, without a second try; for callers that come back anyway."""
         _, answers = await self.read(calls, list)
         return answers
 
@@ -144,7 +159,7 @@ class Nodes:
         """
 
         async def ask(node: Node) -> T:
-            answers = await node.batch(calls)
+            answers = await node.apart(calls)
             try:
                 return parse(answers)
             except Transient as error:
@@ -153,7 +168,10 @@ class Nodes:
         try:
             return await self.roster.first_seat(ask, among)
         except RpcError as error:
-            raise Transient(f"a node of {self._chain} refuses a batch: {error}") from error
+            raise self._refused(error) from error
+
+    def _refused(self, error: RpcError) -> Transient:
+        return Transient(f"a node of {self._chain} refuses a batch: {error}")
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
         """Return the result of one read.
@@ -174,38 +192,50 @@ class Nodes:
         Raises:
             Transient: too few nodes answer.
         """
-
-        async def read() -> int:
-            found = await self._nonces(account)
-            if len(found) < self.majority:
-                raise Transient(
-                    f"{len(found)} of {len(self)} nodes of {self._chain} tell the nonce of "
-                    f"{account}, {self.majority} have to; {self.roster.troubles()}"
-                )
-            return found[self.majority - 1]
-
-        return await reading(read, _PATIENCE)
+        return await reading(partial(self._shared_nonce, account), _PATIENCE)
 
     async def free_nonce(self, account: str) -> int:
-        """Return from where on a nonce may be claimed: what `unused_nonce` does, or the least that
-        is told where too few nodes answer. A confirm or an undo must not wait for a majority, and a
-        hole that one node's word makes is filled by nobody before a majority has seen it.
+        """Return from where on a nonce may be claimed: what `unused_nonce` does or, where too few
+        nodes answer, what it did last. A confirm or an undo must not wait for a majority. What is
+        too low is skipped, because claims are remembered; what one node's word makes too high would
+        leave a hole for self-spends to fill.
+
+        Raises:
+            Transient: too few nodes answer, and since `open` there never were enough.
         """
+        try:
+            return await self._shared_nonce(account)
+        except Transient:
+            if account in self._nonces:
+                return self._nonces[account]
+        return await self.unused_nonce(account)
 
-        async def read() -> int:
-            found = await self._nonces(account)
-            if not found:
-                raise Transient(f"no node of {self._chain} tells a nonce; {self.roster.troubles()}")
-            return found[min(self.majority, len(found)) - 1]
+    async def learn_nonces(self, accounts: Iterable[str]) -> None:
+        """Remember, as far as a majority tells them now, the nonces of these accounts."""
 
-        return await reading(read, _PATIENCE)
+        async def learn(account: str) -> None:
+            with suppress(Transient):
+                await self._shared_nonce(account)
 
-    async def _nonces(self, account: str) -> list[int]:
+        await asyncio.gather(*map(learn, accounts))
+
+    async def _shared_nonce(self, account: str) -> int:
+        """Look once for what `unused_nonce` returns, and remember it."""
+        found = await self._told_nonces(account)
+        if len(found) < self.majority:
+            raise Transient(
+                f"{len(found)} of {len(self)} nodes of {self._chain} tell the nonce of "
+                f"{account}, {self.majority} have to; {self.roster.troubles()}"
+            )
+        self._nonces[account] = found[self.majority - 1]
+        return self._nonces[account]
+
+    async def _told_nonces(self, account: str) -> list[int]:
         """Return what the nodes tell, the highest first; not more than make a majority alike."""
         calls: Calls = [("eth_getTransactionCount", (account, "latest"))]
 
         async def ask(node: Node) -> int:
-            (answer,) = await _told(node, calls)
+            (answer,) = await _told(node.batch, calls)
             return _count(answer)
 
         if len(self) == 1:
@@ -234,6 +264,28 @@ class Nodes:
 
         return await self.roster.each_seat(ask, lambda pairs: enough([vote for _, vote in pairs]))
 
+    async def alike(self, calls: Calls, judge: Callable[[list[Any]], V]) -> V:
+        """Return what ``judge`` makes of the answers of a majority, which answers alike.
+
+        Raises:
+            Transient: no majority does, several times over.
+        """
+
+        def most(told: Sequence[V]) -> Sequence[V]:
+            return [each for each in told if told.count(each) >= self.majority]
+
+        async def read() -> V:
+            votes = await self.votes(calls, judge, lambda told: bool(most(told)))
+            found = most([vote for _, vote in votes])
+            if not found:
+                raise Transient(
+                    f"{len(votes)} of {len(self)} nodes of {self._chain} answer, and no majority "
+                    f"of all does alike; {self.roster.troubles()}"
+                )
+            return found[0]
+
+        return await reading(read, _PATIENCE)
+
     def alone(self) -> list[Ask]:
         """Return for each node a way to read from it alone, without a second try.
 
@@ -242,7 +294,7 @@ class Nodes:
 
         def only(seat: Seat[Node]) -> Ask:
             async def ask(calls: Calls) -> list[Any]:
-                return await self.roster.put(seat, lambda node: node.batch(calls))
+                return await self.roster.put(seat, lambda node: node.apart(calls))
 
             return ask
 
@@ -274,12 +326,12 @@ class Nodes:
             calls.append(("eth_getBlockByNumber", (tag, False)))
 
         async def look(node: Node) -> Header:
-            latest, *tagged = await _told(node, calls)
+            latest, *tagged = await _told(node.apart, calls)
             node.tagged = _height(tagged)
             return read_header(latest)
 
         async def at(node: Node, height: int) -> Header | None:
-            (block,) = await _told(node, [("eth_getBlockByNumber", (hex(height), False))])
+            (block,) = await _told(node.apart, [("eth_getBlockByNumber", (hex(height), False))])
             return None if block is None else read_header(block)
 
         found = await self._census.newest(look, at, all_of_them=all_of_them)
@@ -293,7 +345,7 @@ class Nodes:
         calls: Calls = [("eth_getBlockByNumber", (hex(header.height), False))]
 
         async def ask(node: Node) -> bool:
-            (block,) = await _told(node, calls)
+            (block,) = await _told(node.apart, calls)
             return block is not None and read_header(block).hash == header.hash
 
         return True in await self.roster.each(ask, lambda answers: True in answers)
@@ -313,8 +365,7 @@ class Nodes:
     async def _send(self, seat: Seat[Node], raw: bytes) -> tuple[bool, str]:
         node = seat.node
         try:
-            await node.check()
-            await node.rpc.send("eth_sendRawTransaction", [f"0x{raw.hex()}"])
+            await node.send(raw)
         except RpcError as error:
             return False, str(error)
         except (Transient, Ambiguous, WrongChain) as error:
@@ -324,12 +375,12 @@ class Nodes:
         return True, ""
 
 
-async def _told(node: Node, calls: Calls) -> list[Any]:
+async def _told(ask: Ask, calls: Calls) -> list[Any]:
     """Return answers, a refused one being trouble of the node; a tag may be refused."""
     try:
-        answers = await node.batch(calls)
+        answers = await ask(calls)
     except RpcError as error:
-        raise Transient(f"{node.rpc.label} refuses a batch: {error}") from error
+        raise Transient(f"a node refuses a batch: {error}") from error
     if isinstance(answers[0], RpcError):
         raise Transient(f"a node refused a read: {answers[0]}")
     return answers

@@ -7,6 +7,7 @@ from typing import Any, Final
 from adapters.errors import Rejected, Transient
 from adapters.evm.abi import decode, encode, hash_of, revert_reason
 from adapters.evm.actions import Call
+from adapters.evm.answers import EXECUTION
 from adapters.evm.blocks import Landed
 from adapters.evm.nodes import Nodes
 from adapters.evm.values import AbiError, checksum
@@ -14,10 +15,6 @@ from adapters.rpc import RpcError
 
 __all__ = ["OwnGround", "check", "estimate", "refusal", "replayed_reason"]
 
-#: Codes that nodes use when the call itself fails (3: reverted, with its data; -32000: Geth's
-#: general one; -32003: transaction rejected; -32015: OpenEthereum's heirs; -32603: anvil, out of
-#: gas). The last ones may be trouble of the node too, so a failure without data is asked twice.
-_EXECUTION: Final = frozenset({3, -32000, -32003, -32015, -32603})
 _STATUS_WORDS: Final = {1: "open", 2: "released", 3: "refunded", 4: "cancelled"}
 _OPERATION_TYPES: Final = (
     "uint8", "uint8", "address", "uint256", "address", "address", "bytes32", "uint256", "bytes32",
@@ -81,11 +78,11 @@ async def check(
     _check_funds(call, max_fee_wei, native, _healthy(balance))
     if ground is not None:
         _check_ground(ground, [_healthy(answer) for answer in rest[-2:]])
-    if isinstance(result, RpcError) and not result.data:
+    if isinstance(result, RpcError) and not result.data:  # it may be trouble of the node
         (result,) = await nodes.batch(calls[1:2])
     if isinstance(result, RpcError):
         raise Rejected(refusal(result, abi))
-    if returns_bool and result not in (None, "0x") and int(result, 16) == 0:
+    if returns_bool and result != "0x" and int(result, 16) == 0:
         raise Rejected("the token refuses: its call would return false")
 
 
@@ -95,7 +92,7 @@ async def estimate(nodes: Nodes, call: Call) -> int | None:
     try:
         return int(await nodes.call("eth_estimateGas", [wanted]), 16)
     except RpcError as error:
-        if error.code not in _EXECUTION:
+        if error.code not in EXECUTION:
             raise Transient(f"a node can not estimate gas: {error}") from error
         return None
 
@@ -118,7 +115,7 @@ async def replayed_reason(
         await nodes.call("eth_call", [call, hex(landed.header.height - 1)])
     except RpcError as error:
         # Nodes that keep no old states answer with an error of the same code and no data.
-        return refusal(error, abi) if error.code in _EXECUTION and error.data else None
+        return refusal(error, abi) if error.code in EXECUTION and error.data else None
     except Transient:
         return None
     return None
@@ -130,7 +127,7 @@ def refusal(error: RpcError, abi: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         Transient: the node had trouble of its own and says nothing about the call.
     """
-    if error.code not in _EXECUTION:
+    if error.code not in EXECUTION:
         raise Transient(f"a node can not simulate: {error}")
     data = error.data.get("data") if isinstance(error.data, dict) else error.data
     if isinstance(data, str) and data.startswith("0x") and len(data) > 2:

@@ -6,19 +6,21 @@ the journal names, and verified with the checks of a stranger before anybody see
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from adapters.base import Proof, Settled, Task
 from adapters.errors import AdapterError, Transient
 from adapters.evm.actions import OPERATIONS
+from adapters.evm.kept import Kept
 from adapters.evm.nodes import Ask, Nodes
 from adapters.evm.settings import EvmSettings
 from adapters.rpc import RpcError
 from proofs import canonical
 from proofs.errors import ProofUnavailable, Refused
 from proofs.evm_ancestor import HISTORY_ADDRESS, HISTORY_WINDOW, ancestor_slots, build_ancestor
-from proofs.evm_inclusion import build_receipt
+from proofs.evm_inclusion import committed_block
 from proofs.evm_receipts import commitment_rule
 from proofs.evm_storage import LAYOUTS, build_storage, operation_slots
 from proofs.step import StepContext
@@ -69,28 +71,40 @@ class Prover:
 
     Args:
         final_height: the highest final block, as of the newest look.
+        kept: blocks by hash that were read a moment ago.
     """
 
     def __init__(
-        self, nodes: Nodes, settings: EvmSettings, final_height: Callable[[], int]
+        self,
+        nodes: Nodes,
+        settings: EvmSettings,
+        final_height: Callable[[], int],
+        kept: Callable[[str], Kept | None],
     ) -> None:
         self._nodes = nodes
         self._chain_id = settings.chain_id
         self._required = settings.proof == "required"
         self._final_height = final_height
+        self._kept = kept
 
     async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
         """Return verified evidence; see `adapters.base.Adapter.prove`.
 
-        Where one node's answers make none, each other node is asked before that is the result.
+        What the follower was told of the block serves first. Where one node's answers make none,
+        each other node is asked before that is the result.
 
         Raises:
             ProofUnavailable: no node's answers make a proof.
-            Transient: a node is away, or the block is not (any more) what nodes show.
+            Transient: a node is away, or the block is not (any more) what nodes show, and no other
+                node's answers make a proof.
         """
+        kept = await self._still_there(settled)
+        if kept is not None:
+            with suppress(ProofUnavailable, Transient):
+                return await self._proved(self._nodes.apart, task, settled, kept)
         try:
-            return await self._proved(self._nodes.batch, task, settled)
-        except ProofUnavailable:
+            return await self._proved(self._nodes.apart, task, settled)
+        except (ProofUnavailable, Transient):
             for ask in self._nodes.alone() if len(self._nodes) > 1 else ():
                 try:
                     return await self._proved(ask, task, settled)
@@ -98,26 +112,39 @@ class Prover:
                     continue
             raise
 
-    async def _proved(self, ask: Ask, task: Task, settled: Settled) -> tuple[Proof, ...]:
+    async def _still_there(self, settled: Settled) -> Kept | None:
+        """Return the block as it was read a moment ago, if it still is the chain's."""
+        kept = self._kept(settled.block_hash)
+        if kept is None:
+            return None
+        (now,) = await self._nodes.batch([("eth_getBlockByNumber", (hex(settled.height), False))])
+        there = isinstance(now, Mapping) and str(now.get("hash")).lower() == settled.block_hash
+        return kept if there else None
+
+    async def _proved(
+        self, ask: Ask, task: Task, settled: Settled, kept: Kept | None = None
+    ) -> tuple[Proof, ...]:
         operation = _operation_of(task, settled)
-        calls: list[tuple[str, Any]] = [
-            ("eth_getBlockByHash", (settled.block_hash, True)),
-            ("eth_getBlockReceipts", (settled.block_hash,)),
-        ]
+        calls: list[tuple[str, Any]] = []
+        if kept is None:
+            calls.append(("eth_getBlockByHash", (settled.block_hash, True)))
+            calls.append(("eth_getBlockReceipts", (settled.block_hash,)))
         if operation is not None:
             calls.append(_state_call(operation, settled.height))
-        fields, receipts, *state_answer = await ask(calls)
-        block = await _whole(ask, settled.block_hash, fields, receipts)
+        answers = await ask(calls) if calls else []
+        block: _Block | Kept = kept or await _whole(ask, settled.block_hash, *answers[:2])
         state: _State | None = None
         if operation is not None:
-            if _told(state_answer[0]):
-                state = _State(block.fields, state_answer[0])
+            if _told(answers[-1]):
+                state = _State(block.fields, answers[-1])
             else:
                 state = await self._later_state(ask, operation, settled.height)
             if state is None and self._required:
                 lack = f"no node proves the state of {operation.contract} at a final block"
                 raise ProofUnavailable("state_unavailable", lack)
         chain = f"eip155:{self._chain_id}"
+        if isinstance(block, Kept):  # what takes long was done when it was read
+            return _built(chain, task, settled, block, operation, state)
         return await asyncio.to_thread(_built, chain, task, settled, block, operation, state)
 
     async def _later_state(self, ask: Ask, operation: _Operation, height: int) -> _State | None:
@@ -225,14 +252,14 @@ def _raw(texts: Mapping[int, Any]) -> dict[int, bytes]:
     return found
 
 
-# ------------------------------------------------------------------------- in a thread: no waiting
+# ------------------------------------------------- in a thread where it takes longer: no waiting
 
 
 def _built(
     chain: str,
     task: Task,
     settled: Settled,
-    block: _Block,
+    block: _Block | Kept,
     operation: _Operation | None,
     state: _State | None,
 ) -> tuple[Proof, ...]:
@@ -243,8 +270,12 @@ def _built(
     """
     chain_id = int(chain.partition(":")[2])
     tx_hash = bytes.fromhex(settled.tx_id.removeprefix("0x"))
-    rule = commitment_rule(chain_id)
-    forms = [build_receipt(chain, block.fields, block.receipts, tx_hash, rule, block.raw)]
+    if isinstance(block, Kept):
+        committed = block.committed
+    else:
+        rule = commitment_rule(chain_id)
+        committed = committed_block(block.fields, block.receipts, rule, block.raw)
+    forms = [committed.form(chain, tx_hash)]  # verified below, with all the rest
     if operation is not None and state is not None:
         forms += _state_forms(chain, settled.height, operation, state)
     proofs = tuple(Proof(form["kind"], _encoded(form)) for form in forms)

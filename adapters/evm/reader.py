@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from adapters.errors import Transient
 from adapters.evm.blocks import Block, Header, read_block, read_header
+from adapters.evm.kept import Kept, KeptBlocks
 from adapters.evm.nodes import Calls, Holders, Newest, Nodes, NodeSeat
+from adapters.evm.transactions import SignedHere
 from adapters.retry import reading
 from adapters.rpc import RpcError
 from proofs.evm_receipts import CommitmentRule
@@ -28,6 +30,7 @@ class BlockReader:
         accounts: our accounts, checksummed.
         contracts: our contracts with operation ids, checksummed.
         rule: what the chain's headers commit to, to be checked; None: nodes are believed.
+        here: what this process signed.
     """
 
     def __init__(
@@ -37,10 +40,12 @@ class BlockReader:
         accounts: Iterable[str],
         contracts: Iterable[str],
         rule: CommitmentRule | None = None,
+        here: SignedHere | None = None,
     ) -> None:
         self._nodes = nodes
         self._tag = tag
         self._rule = rule
+        self._here = here
         self._accounts = set(accounts)
         self._contracts = set(contracts)
         #: Rises whenever the sets grow: blocks read before that lack what was added.
@@ -49,6 +54,7 @@ class BlockReader:
         self._sources: dict[int, NodeSeat] = {}
         #: How many blocks one request reads at present.
         self.span = _SPAN_FIRST
+        self._kept = KeptBlocks()
 
     def watch(self, accounts: Iterable[str], contracts: Iterable[str]) -> bool:
         """Add to the sets; True if that was new."""
@@ -178,7 +184,14 @@ class BlockReader:
         return Newest(head, tagged, self._nodes.roster.seats, agreed=True)
 
     def _read(self, block: Any, receipts: Any) -> Block:
-        return read_block(block, receipts, self._accounts, self._contracts, self._rule)
+        found = read_block(block, receipts, self._accounts, self._contracts, self._rule, self._here)
+        if found.committed is not None:
+            self._kept.keep(block, found.committed)
+        return found
+
+    def kept(self, block_hash: str) -> Kept | None:
+        """Return a block that concerns us, if it was read a moment ago and may be proved from."""
+        return self._kept.get(block_hash)
 
 
 def _block_calls(height: int) -> list[tuple[str, Any]]:

@@ -6,9 +6,10 @@ from functools import partial
 from typing import Any, Final
 
 from adapters.base import Claim, Prepared, Task
-from adapters.errors import Transient
+from adapters.errors import Transient, WrongChain
 from adapters.evm.abi import decode, encode
 from adapters.evm.actions import OPERATIONS, brought_in, effect_of
+from adapters.evm.attempts import WINDOW_FACTOR
 from adapters.evm.blocks import (
     Block,
     Landed,
@@ -76,7 +77,32 @@ class EvmSurveyor:
         self._seen: dict[str, _Seen] = {}
 
     async def height_at(self, time_s: int) -> int:
-        """Search by halves; a chain's times only rise."""
+        """Search by halves; a chain's times only rise. What is found at one node counts once a
+        majority shows a block there that is as old: whatever is above it would not be read.
+        """
+        trouble: Transient | WrongChain | None = None
+        for seat in self._nodes.roster.ranked():
+            with self._nodes.roster.alone(seat):
+                try:
+                    height = await self._height_at(time_s)
+                except (Transient, WrongChain) as error:
+                    trouble = trouble or error
+                    continue
+            if height == 0 or await self._is_older(height, time_s):
+                return height
+            trouble = trouble or Transient(
+                f"{seat.standing.label} shows block {height} as older than a majority does"
+            )
+        assert trouble is not None
+        raise trouble
+
+    async def _is_older(self, height: int, time_s: int) -> bool:
+        def judge(answers: list[Any]) -> bool:
+            return read_header(_result(answers[0])).time_s < time_s
+
+        return await self._nodes.alike([_block_call(hex(height))], judge)
+
+    async def _height_at(self, time_s: int) -> int:
         low, high = 0, (await self._header("latest")).height
         while low < high:
             middle = (low + high + 1) // 2
@@ -87,24 +113,58 @@ class EvmSurveyor:
         return low
 
     async def survey(self, since: int) -> Survey:
-        """Read every block from ``since`` to the newest."""
+        """Read every block from ``since`` to the newest, as a majority of the nodes shows it.
+
+        Raises:
+            Transient: no majority shares the newest block, or shows the same in one of the blocks.
+        """
         tag = self._settings.finality.tag
         rule = rule_of(self._settings)
         reader = BlockReader(self._nodes, tag, self._accounts, self._contracts, rule)
+        return await reading(partial(self._survey, reader, since))
+
+    async def _survey(self, reader: BlockReader, since: int) -> Survey:
         newest = await reader.newest(patient=True)
-        head, final = newest.head, -1
-        if newest.agreed:
-            final = self._settings.finality.height(head.height, newest.tagged)
+        head = newest.head
+        if not newest.agreed:
+            raise Transient(
+                f"{self._nodes.majority} of {len(self._nodes)} nodes have to share the newest "
+                f"block before anything is concluded from it; {self._nodes.roster.troubles()}"
+            )
+        final = self._settings.finality.height(head.height, newest.tagged)
         groups = await self._groups()
         self._seen, order = {}, []
-        low = since
+        low, below = since, ""
         while low <= head.height:
             high = min(head.height, low + reader.span - 1)
-            for block in await reading(partial(reader.blocks, low, high)):
+            blocks = await self._shown(reader, low, high)
+            if below and blocks[0].header.parent != below:
+                raise Transient("the chain was reorganised while it was read")
+            for block in blocks:
                 order += self._take(block, groups)
-            low = high + 1
+            low, below = high + 1, blocks[-1].header.hash
+        if below and below != head.hash:
+            raise Transient("the chain was reorganised while it was read")
         movements = [await self._movement(tx_id, final) for tx_id in dict.fromkeys(order)]
         return Survey(since, head.height, tuple(movements))
+
+    async def _shown(self, reader: BlockReader, low: int, high: int) -> list[Block]:
+        """Return blocks as a majority of all nodes shows them, asking one after the other: what a
+        single one leaves out would never be looked for again.
+        """
+        told: list[list[Block]] = []
+        troubles: list[str] = []
+        for seat in self._nodes.roster.ranked():
+            try:
+                blocks = await reader.blocks(low, high, [seat])
+            except Transient as error:
+                troubles.append(str(error))
+                continue
+            told.append(blocks)
+            if told.count(blocks) >= self._nodes.majority:
+                return blocks
+        told_by = f"{len(told)} of {len(self._nodes)} nodes show the blocks {low} to {high}"
+        raise Transient("; ".join([f"{told_by}, and no majority the same in them", *troubles]))
 
     def _take(self, block: Block, groups: Mapping[str, Collection[str]]) -> list[str]:
         for landed in block.landed:
@@ -118,7 +178,7 @@ class EvmSurveyor:
         return found
 
     async def _groups(self) -> dict[str, set[str]]:
-        """Return, for each contract, the groups that our accounts act for."""
+        """Return, for each contract, the groups that our accounts act for, as a majority says."""
         pairs = [(contract, account) for contract in self._contracts for account in self._accounts]
         calls = [
             (
@@ -133,7 +193,9 @@ class EvmSurveyor:
             )
             for contract, account in pairs
         ]
-        answers = await self._nodes.batch(calls) if calls else []
+        if not calls:
+            return {}
+        answers = await self._nodes.alike(calls, lambda told: [_result(each) for each in told])
         groups: dict[str, set[str]] = {}
         for (contract, _account), answer in zip(pairs, answers, strict=True):
             try:
@@ -175,11 +237,14 @@ class EvmSurveyor:
         return raw
 
     async def waiting(self) -> Sequence[Claim]:
-        """Return the nonces that a node's pool has taken, beyond those in blocks."""
+        """Return the nonces that a node's pool has taken, beyond those in blocks; of each account
+        no more than are ever on their way at once.
+        """
         found: list[Claim] = []
         for account in self._accounts:
-            mined = int(await self._read("eth_getTransactionCount", (account, "latest")), 16)
-            pooled = int(await self._read("eth_getTransactionCount", (account, "pending")), 16)
+            mined = await self._nodes.unused_nonce(account)
+            answer = await self._read("eth_getTransactionCount", (account, "pending"))
+            pooled = min(int(answer, 16), mined + WINDOW_FACTOR * self._settings.window)
             found += [(account, nonce) for nonce in range(mined, pooled)]
         return found
 
@@ -209,13 +274,23 @@ class EvmSurveyor:
         return Prepared(movement.tx_id, movement.raw, movement.claim, since, fee, facts)
 
     async def _header(self, at: str) -> Any:
-        return read_header(await self._read("eth_getBlockByNumber", (at, False)))
+        return read_header(await self._read(*_block_call(at)))
 
     async def _read(self, method: str, params: Sequence[Any]) -> Any:
         try:
             return await self._nodes.call(method, params)
         except RpcError as error:
             raise Transient(f"a node can not be asked for {method}: {error}") from error
+
+
+def _block_call(at: str) -> tuple[str, Any]:
+    return "eth_getBlockByNumber", (at, False)
+
+
+def _result(answer: Any) -> Any:
+    if isinstance(answer, RpcError):
+        raise Transient(f"a node refused to answer: {answer}")
+    return answer
 
 
 def _operation_text(operation: Operation) -> str:

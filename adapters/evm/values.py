@@ -23,6 +23,7 @@ __all__ = [
     "json_value",
     "normal_value",
     "python_value",
+    "quantity",
     "with_saga",
 ]
 
@@ -32,10 +33,22 @@ SAGA_ID32: Final = "@saga.id32"
 CODEC: Final = Web3().codec
 
 _INTEGER: Final = re.compile(r"-?(0|[1-9][0-9]{0,77})")
+_QUANTITY: Final = re.compile(r"0x[0-9a-fA-F]{1,64}")
 
 
 class AbiError(ValueError):
     """A value, signature or event does not fit the contract's ABI; the text says how."""
+
+
+def quantity(answer: object) -> int:
+    """Return the number in a node's hexadecimal quantity (Ethereum JSON-RPC), of 256 bits at most.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(answer, str) or _QUANTITY.fullmatch(answer) is None:
+        raise ValueError(f"{str(answer)[:80]!r} is no quantity")
+    return int(answer, 16)
 
 
 @lru_cache(maxsize=4096)

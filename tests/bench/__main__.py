@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from tests.bench.bench_bitcoin_rate import bitcoin_rate
 from tests.bench.bench_cli import status
 from tests.bench.bench_engine import alone, many, resumed
 from tests.bench.bench_journal import journal
@@ -20,8 +21,10 @@ from tests.bench.bench_proofs_bitcoin import spv
 from tests.bench.bench_proofs_bundle import bundle
 from tests.bench.bench_proofs_evm import proofs_evm
 from tests.bench.bench_proofs_log import tree
-from tests.bench.bench_rate import bitcoin_rate, evm_rate
+from tests.bench.bench_rate import evm_rate
+from tests.bench.bench_recovery import recovery
 from tests.bench.bench_rollback import rollback
+from tests.bench.bench_simulation import simulation
 from tests.bench.figures import Figure, Options, lines_of, machine, save
 
 _BENCHES: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
@@ -31,8 +34,10 @@ _BENCHES: Final[Mapping[str, Callable[[Options], list[Figure]]]] = {
     "resume": resumed,
     "status": status,
     "rollback": rollback,
+    "simulation": simulation,
     "evm-rate": evm_rate,
     "bitcoin-rate": bitcoin_rate,
+    "recovery": recovery,
     "overhead": overhead,
     "evidence": evidence,
     "proofs-evm": proofs_evm,

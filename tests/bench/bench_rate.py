@@ -1,163 +1,102 @@
-"""How many transactions a second real nodes take from us, and how often they are asked for it.
+"""How many transactions a second an EVM node takes from us, and how often it is asked for it.
 
 Each saga has one step, so a saga is a transaction: signed, journaled, sent, observed final, closed.
+The account may have as many nonces on their way as there are sagas in flight (``window``), and the
+node writes no log of its requests.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
-from adapters.rpc import JsonRpc
-from coordinator.devnet.control import mine
 from coordinator.devnet.network import Devnet, DevnetOptions, running
+from tests.bench.asked import asked
 from tests.bench.figures import Figure, Options
-from tests.bench.nodes import Bench, Times, driving
+from tests.bench.nodes import Bench, driving
 
-__all__ = ["bitcoin_rate", "evm_rate"]
+__all__ = ["evm_rate"]
 
-_EVM_LEAST: Final = 400.0
-_BITCOIN_LEAST: Final = 100.0
+_LEAST: Final = 400.0
 _IN_FLIGHT: Final = 64
-_PLAN: Final = """
+_CHAIN: Final = "ethereum"
+_PLAN: Final = f"""
 version = 1
 name = "rate"
 deadline_s = 600
 
 [[step]]
 id = "send"
-"""
-_EVM: Final = (
-    _PLAN
-    + """
-chain = "ethereum"
+chain = "{_CHAIN}"
 action = "transfer"
-with = { amount = { asset = "ETH", value = "0.0001" }, to = "rescue_evm" }
+with = {{ amount = {{ asset = "ETH", value = "0.0001" }}, to = "rescue_evm" }}
 """
-)
-_BITCOIN: Final = (
-    _PLAN
-    + """
-chain = "bitcoin"
-action = "transfer"
-with = { amount = { asset = "BTC", value = "0.001" }, from = "treasury_btc", to = "settlement_btc" }
-"""
-)
-_SPLIT: Final = (
-    _PLAN
-    + """
-chain = "bitcoin"
-action = "split"
-with = { amount = { asset = "BTC", value = "0.002" }, from = "treasury_btc", count = 50 }
-"""
-)
-
-
-class Questions:
-    """How many requests went to nodes, and how many calls were in them."""
-
-    def __init__(self) -> None:
-        self.requests = 0
-        self.calls = 0
-
-
-@contextmanager
-def counted() -> Iterator[Questions]:
-    """Count what goes through the one door to nodes."""
-    found, real = Questions(), JsonRpc._post
-
-    async def post(self: JsonRpc, body: Any) -> Any:
-        found.requests += 1
-        found.calls += len(body) if isinstance(body, list) else 1
-        return await real(self, body)
-
-    JsonRpc._post = post  # type: ignore[method-assign]
-    try:
-        yield found
-    finally:
-        JsonRpc._post = real  # type: ignore[method-assign]
+#: A resolved plan and its digest.
+Lock = tuple[Mapping[str, Any], str]
+#: The chain's setting for evidence → what is measured with it.
+_NAMES: Final = {
+    "none": f"EVM, one account, {_IN_FLIGHT} in flight",
+    "required": "  the same, with evidence before each decision",
+}
 
 
 def evm_rate(options: Options) -> list[Figure]:
     """Measure one account on a chain that mines at once, with 1 to 1,000 sagas in flight."""
     with running(options.folder / "rate", DevnetOptions.instant()) as devnet:
-        return asyncio.run(_evm_rate(devnet, options))
+        devnet.rpc(_CHAIN, "anvil_setLoggingEnabled", False)
+        written = devnet.config.read_text(encoding="utf-8")
+        figures = []
+        for proof, name in _NAMES.items():
+            settings = f'proof = "{proof}"\nwindow = {_IN_FLIGHT}'
+            text = written.replace('proof = "required"', settings)
+            devnet.config.write_text(text, encoding="utf-8")
+            figures.append(asyncio.run(_rate(devnet, name, options)))
+        return [*figures, *asyncio.run(_questions(devnet, options))]
 
 
-async def _evm_rate(devnet: Devnet, options: Options) -> list[Figure]:
-    rates: list[float] = []
-    asked: list[Figure] = []
-    async with driving(devnet) as bench:
-        lock, digest = await bench.lock(_EVM)
-        await _many(bench, lock, digest, "warm", 16, 16)
-        for number in range(options.rounds(5, 1)):
-            spent_s, _ = await _many(
-                bench, lock, digest, f"rate-{number}", options.rounds(640, 128), _IN_FLIGHT
-            )
-            rates.append(options.rounds(640, 128) / spent_s)
+async def _rate(devnet: Devnet, name: str, options: Options) -> Figure:
+    sagas, rates = options.rounds(640, 256), []
+    async with driving(devnet, [_CHAIN]) as bench:
+        lock = await bench.lock(_PLAN)
+        await _many(bench, lock, f"{name} warm", _IN_FLIGHT, _IN_FLIGHT)
+        cpu_s = time.process_time()
+        for number in range(options.rounds(5, 2)):
+            spent_s = await _many(bench, lock, f"{name} {number}", sagas, _IN_FLIGHT)
+            rates.append(sagas / spent_s)
+        cpu_s = time.process_time() - cpu_s
+    facts = {"processor ms per transaction": round(cpu_s * 1000 / (sagas * len(rates)), 2)}
+    return Figure(name, "transactions/s", rates, least=_LEAST, facts=facts)
+
+
+async def _questions(devnet: Devnet, options: Options) -> list[Figure]:
+    """Count the calls to the node for sagas that come one by one, and many at once."""
+    figures = []
+    async with driving(devnet, [_CHAIN]) as bench:
+        lock = await bench.lock(_PLAN)
+        await _many(bench, lock, "asked warm", _IN_FLIGHT, _IN_FLIGHT)
         for in_flight in (1, 10, 100, 1000) if not options.short else (1, 10, 100):
             sagas = max(in_flight, 20)
-            with counted() as questions:
-                spent_s, _ = await _many(
-                    bench, lock, digest, f"asked-{in_flight}", sagas, in_flight
-                )
-            asked.append(
-                Figure(
-                    f"EVM, {in_flight} in flight: calls to the node per saga", "calls",
-                    [questions.calls / sagas],
-                    facts={
-                        "requests per saga": round(questions.requests / sagas, 2),
-                        "sagas per second": round(sagas / spent_s),
-                    },
-                )
-            )  # fmt: skip
-    name = f"EVM, one account, {_IN_FLIGHT} sagas in flight"
-    return [Figure(name, "transactions/s", rates, least=_EVM_LEAST), *asked]
+            with asked() as questions:
+                spent_s = await _many(bench, lock, f"asked {in_flight}", sagas, in_flight)
+            facts = {
+                "requests per saga": round(questions.requests / sagas, 2),
+                "sagas per second": round(sagas / spent_s),
+                "calls": questions.each(sagas),
+            }
+            name = f"EVM, {in_flight} in flight: calls to the node per saga"
+            figures.append(Figure(name, "calls", [questions.calls / sagas], facts=facts))
+    return figures
 
 
-def bitcoin_rate(options: Options) -> list[Figure]:
-    """Measure how fast a split pool of coins is spent, no block coming meanwhile."""
-    with running(options.folder / "coins", DevnetOptions.instant()) as devnet:
-        return asyncio.run(_bitcoin_rate(devnet, options))
-
-
-async def _bitcoin_rate(devnet: Devnet, options: Options) -> list[Figure]:
-    rates: list[float] = []
-    async with driving(devnet) as bench:
-        split, split_digest = await bench.lock(_SPLIT)
-        lock, digest = await bench.lock(_BITCOIN)
-        for number in range(options.rounds(5, 1)):
-            for part in range(2):
-                await _many(bench, split, split_digest, f"split-{number}-{part}", 1, 1)
-            (devnet.folder / "bitcoin.paused").touch()
-            begun_s = time.perf_counter()
-            started = [
-                (await bench.begin(lock, digest, f"coins-{number}-{index}"))[1]
-                for index in range(_IN_FLIGHT)
-            ]
-            while not all(times.sent() for times in started):  # noqa: ASYNC110 - no event for it
-                await asyncio.sleep(0.001)
-            rates.append(_IN_FLIGHT / (max(times.sent() for times in started) - begun_s))
-            (devnet.folder / "bitcoin.paused").unlink()
-            await asyncio.to_thread(mine, devnet, "bitcoin", 1)
-            await asyncio.gather(*(asyncio.wait_for(t.ended.wait(), 60) for t in started))
-    name = f"Bitcoin, {_IN_FLIGHT} sagas in flight, a pool of split coins"
-    return [Figure(name, "transfers/s accepted", rates, least=_BITCOIN_LEAST)]
-
-
-async def _many(
-    bench: Bench, lock: Any, digest: str, key: str, sagas: int, in_flight: int
-) -> tuple[float, list[Times]]:
-    """Run ``sagas``, so many at once; return the seconds that took and what was noted of each."""
-    slots, done = asyncio.Semaphore(in_flight), []
+async def _many(bench: Bench, lock: Lock, key: str, sagas: int, in_flight: int) -> float:
+    """Run ``sagas``, so many at once; return the seconds that took."""
+    slots = asyncio.Semaphore(in_flight)
 
     async def one(number: int) -> None:
         async with slots:
-            _, times = await bench.begin(lock, digest, f"{key}-{number}")
+            _, times = await bench.begin(*lock, f"{key}-{number}")
             await asyncio.wait_for(times.ended.wait(), 300)
-            done.append(times)
 
     begun_s = time.perf_counter()
     await asyncio.gather(*(one(number) for number in range(sagas)))
-    return time.perf_counter() - begun_s, done
+    return time.perf_counter() - begun_s

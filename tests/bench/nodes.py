@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -18,6 +18,7 @@ from coordinator.planning import lock_of, read_source
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.service import start
+from tests.no_sagas import none_until
 
 __all__ = ["Bench", "Times", "driving"]
 
@@ -99,12 +100,6 @@ class Bench:
         journal = self._journal = open_journal(self.config, create=True)
         over = asyncio.Event()
 
-        async def until_over() -> AsyncIterator[str]:
-            await over.wait()
-            nobody: tuple[str, ...] = ()
-            for saga in nobody:
-                yield saga
-
         watched = {
             name: cast("Adapter", _Watched(adapter, self.accepted))
             for name, adapter in self.adapters.items()
@@ -113,7 +108,7 @@ class Bench:
             self.config, journal, watched, secrets, observer=self._saw, alarm=lambda _text: None
         ) as driver:
             self._driver = driver
-            work = asyncio.create_task(driver.run(until_over(), stop=asyncio.Event()))
+            work = asyncio.create_task(driver.run(none_until(over), stop=asyncio.Event()))
             try:
                 yield self
             finally:
@@ -159,11 +154,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def driving(devnet: Devnet) -> AsyncIterator[Bench]:
-    """Run a coordinator on ``devnet`` for the time of the block."""
+async def driving(devnet: Devnet, chains: Sequence[str] = _CHAINS) -> AsyncIterator[Bench]:
+    """Run a coordinator on ``devnet`` for the time of the block; it opens only these chains."""
     config = load_config(devnet.config)
     passphrases = passphrases_for(config, interactive=False)
-    async with open_adapters(config, _CHAINS, passphrases=passphrases, sign=True) as adapters:
+    async with open_adapters(config, chains, passphrases=passphrases, sign=True) as adapters:
         bench = Bench(devnet, config, adapters)
         async with bench.driving(LazySecrets(config, passphrases)):
             yield bench

@@ -100,7 +100,7 @@ class Stage:
         """Mine, and wait until the adapter has read it."""
         height = self.ground.mine(blocks)
         self.adapter.nudge()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not self.events or self.events[-1].clock.height < height:
                 self._moved.clear()
                 await self._moved.wait()
@@ -110,7 +110,7 @@ class Stage:
         seen = len(self.events)
         self.ground.reorg(depth)
         self.adapter.nudge()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not any(event.reorganised for event in self.events[seen:]):
                 self._moved.clear()
                 await self._moved.wait()

@@ -23,18 +23,10 @@ from tests.conformance.adapter_stages import (
     Stage,
     staged,
 )
-from tests.conftest import AnvilFactory
 from tests.e2e.evm_scene import Deployment
 
 Story = Callable[[Stage], Awaitable[None]]
 Play = Callable[[Story], None]
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
 
 
 @pytest.fixture(params=["accounts (simulated)", "coins (simulated)", "anvil", "bitcoind"])

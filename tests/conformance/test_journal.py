@@ -953,7 +953,7 @@ def test_a_note_of_the_driver_reaches_others_without_an_append(place: Place) -> 
         async with two(place) as (one, other):
             await one.append(AMY, 0, [started("amy")])
             await one.drive("amy", "second")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while [row.driver for row in other.sagas()] != ["second"]:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
 

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -174,8 +175,8 @@ class CliScene:
         self.journal = folder / "journal" / "journal.db"
         self.witness = folder / "witness" / "head"
 
-    def tell(self, *tales: Tale) -> None:
-        """Write sagas into the journal."""
+    def tell(self, *tales: Tale, operator: Sequence[Entry] = ()) -> None:
+        """Write sagas, and records of the stream ``operator``, into the journal."""
 
         async def write() -> None:
             if not self.journal.exists():
@@ -183,6 +184,8 @@ class CliScene:
             journal = SqliteJournal(self.journal, self.witness)
             for tale in tales:
                 await journal.append(f"saga:{tale.saga}", 0, tale.entries, tale.raws)
+            if operator:
+                await journal.append("operator", len(journal.read("operator")), operator)
             await journal.close()
 
         asyncio.run(write())

@@ -3,13 +3,13 @@
 import os
 import random
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from proofs.errors import ProofError
 
-__all__ = ["damaged", "fuzz"]
+__all__ = ["damaged", "fuzz", "ways_into"]
 
 _CASES: Final = int(os.environ.get("FUZZ_CASES", "10000"))
 
@@ -47,3 +47,16 @@ def damaged(raw: bytes, chance: random.Random) -> bytes:
         else:
             text[at:at] = text[at : at + chance.randint(1, 40)]
     return bytes(text)
+
+
+def ways_into(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Paths to every member and element of a JSON value."""
+    found = [way] if way else []
+    items: Any = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    for key, inner in items:
+        found += ways_into(inner, (*way, key))
+    return found

@@ -1,6 +1,7 @@
 """A SQLite journal in a folder of its own, with a few sagas in it."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import apsw
@@ -47,6 +48,12 @@ class Scene:
         connection.execute(statement, values)
         assert connection.changes() == 1
         connection.close()
+
+    def put_back(self, copy: Path) -> None:
+        """A copy of the database takes its place, as somebody restores a backup."""
+        for suffix in ("-wal", "-shm"):
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(copy, self.path)
 
     def check(self, log: KeyHistory | None = None) -> list[Finding]:
         reader = open_readonly(self.path)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from proofs import canonical
 from proofs.errors import ProofError
 from tests.unit.bundle_scene import Story, committed, rechained, rolled_back
+from tests.unit.fuzzing import ways_into
 
 __all__ = ["Case", "damaged", "forgeries", "histories", "other_plans"]
 
@@ -31,19 +32,6 @@ _VALUES: Final[tuple[Any, ...]] = (
     "effect", "burn", "tombstone", "commit", "rollback", "committed", "rolled_back", "included",
     "final", "pivot", "retriable", "required", "none",
 )  # fmt: skip
-
-
-def _ways(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Paths to every member and element."""
-    found = [way] if way else []
-    items: Any = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, inner in items:
-        found += _ways(inner, (*way, key))
-    return found
 
 
 def _get(form: Any, way: tuple[Any, ...]) -> Any:
@@ -174,7 +162,7 @@ def _history(chance: random.Random, name: str) -> tuple[str, list[dict[str, Any]
 
 def _exchange(chance: random.Random, records: list[dict[str, Any]]) -> str:
     """Give a member the value that one of its name has elsewhere, or any other."""
-    places = _ways(records)
+    places = ways_into(records)
     way = chance.choice([one for one in places if len(one) > 1 and one[1] in {"data", "at"}])
     alike = [one for one in places if one[-1] == way[-1] and one != way]
     value = chance.choice(_VALUES)
@@ -199,7 +187,7 @@ def _other_proof(chance: random.Random, name: str) -> tuple[str, bytes]:
 
 
 def _damage(chance: random.Random, form: Any) -> str:
-    way = chance.choice(_ways(form))
+    way = chance.choice(ways_into(form))
     place = _get(form, way[:-1])
     if isinstance(place, dict) and chance.random() < 0.15:
         place["zz"] = place.pop(way[-1])

@@ -212,3 +212,47 @@ def test_a_fingerprint_that_collides_is_only_a_reason_to_look_again() -> None:
     block = BlockNote("a", "-", 1, 0, array("Q", [fingerprint(first)]))
     assert block.may_spend(twin)
     assert block.spender(twin) is None
+
+
+def test_a_block_keeps_what_our_keys_signed_though_nobody_asked_yet() -> None:
+    ours, theirs = b"\x02" * 33, b"\x03" * 33
+    inputs = [TxInput(f"{n:064x}:0", (b"signature", key)) for n, key in ((1, ours), (2, theirs))]
+    txs = tuple(Tx(f"{n:064x}", (spent,), (), 100) for n, spent in enumerate(inputs))
+    kept = note_of(Block("a", "-", 0, txs), 7, set(), set(), {ours})
+    assert kept.spender(inputs[0].outpoint) == txs[0]
+    assert kept.spender(inputs[1].outpoint) is None
+    assert kept.may_spend(inputs[1].outpoint)
+
+
+def test_a_selection_asks_of_no_more_coins_than_it_has_to() -> None:
+    asked: list[int] = []
+
+    def is_free(item: Coin) -> bool:
+        asked.append(item.value_sat)
+        return item.value_sat != 5000
+
+    coins = [coin(n, value) for n, value in enumerate((9000, 100, 5000, 7000, 200))]
+    chosen = select(coins, 4000, fee_sat=fee, dust_sat=DUST, max_inputs=5, is_free=is_free)
+    assert chosen is not None
+    assert [item.value_sat for item in chosen.coins] == [7000]
+    assert asked == [5000, 7000]
+    none = select(coins, 4000, fee_sat=fee, dust_sat=DUST, max_inputs=5, is_free=lambda _: False)
+    assert none is None
+    two = select(
+        coins, 12_000, fee_sat=fee, dust_sat=DUST, max_inputs=5, is_free=lambda c: c.value_sat > 200
+    )
+    assert two is not None
+    assert [item.value_sat for item in two.coins] == [9000, 7000]
+
+
+def test_coins_come_the_smallest_first_and_as_of_the_newest_block() -> None:
+    pool = CoinPool({b"ours": "ours"})
+    pool.reset(10, [coin(1, 900, height=9), coin(2, 300, height=9), coin(3, 600, height=9)])
+    assert [item.value_sat for item in pool.coins("ours", 1)] == [300, 600, 900]
+    pool.connect(11, [tx(4, [coin(3, 0).outpoint], [400])])
+    assert [item.value_sat for item in pool.coins("ours", 1)] == [300, 400, 900]
+    assert [item.value_sat for item in pool.coins("ours", 2)] == [300, 900]
+    made = next(item for item in pool.coins("ours", 1) if item.value_sat == 400)
+    assert made.parents == (coin(3, 0).outpoint,)
+    pool.disconnect(11)
+    assert [item.value_sat for item in pool.coins("ours", 1)] == [300, 600, 900]

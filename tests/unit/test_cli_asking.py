@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.config import load_config
+from coordinator.journal.base import Entry
 from coordinator.journal.liveness import Instance
 from coordinator.journal.reading import open_readonly
 from coordinator.journal.witness import Witness
@@ -150,6 +151,47 @@ def test_a_pause_says_what_it_can_be_about(
     assert scene.read("status")["pauses"] == []
 
 
+def unexplained(account: str, tx: str) -> Entry:
+    """A record of a transaction that nobody explains."""
+    return Entry(
+        "unexplained",
+        {
+            "chain": "ethereum", "tx": tx, "block": "0xb", "height": 7, "time": 1,
+            "step": "unexplained", "dir": "forward", "claim": [], "accounts": [account],
+            "names": [], "texts": ["a call"],
+        },
+    )  # fmt: skip
+
+
+def test_an_account_that_stands_still_is_shown_with_what_lets_it_move_again(
+    scene: CliScene,
+) -> None:
+    lock = plan()
+    lock["steps"][2]["payers"] = {"forward": "0xOurs", "confirm": "0xOurs", "undo": "0xOurs"}
+    lock["chains"]["bitcoin"] = lock["chains"]["bitcoin"] | {
+        "block_time_ms": {"fast": 10**6, "slow": 10**6}
+    }
+    tx = "nonce 7 of 0xOurs"  # of a transaction that no node shows, only its place is known
+    tale = Tale(SAGA, lock=lock).executed("lock", "hold")
+    scene.tell(tale, operator=[unexplained("0xOurs", tx)])
+    accept = f'coordinator recover --accept "{tx}" --by NAME --reason TEXT'
+
+    (halt,) = scene.read("status")["halted"]
+    assert halt == {"chain": "ethereum", "account": "0xOurs", "txs": [tx], "command": accept}
+    text = scene.run("status").stdout
+    assert f"HALTED: 0xOurs on ethereum signed what no record explains: {tx}" in text
+    assert accept in text
+    shown = scene.read("show", SAGA)
+    assert shown["waiting"][0]["reason"].startswith(f"0xOurs on ethereum signed {tx}")
+    assert shown["advice"]["next"] == f"look at {tx}, then: {accept}"
+    assert f"  next          look at {tx}, then: {accept}" in scene.run("show", SAGA).stdout
+    assert f"then: {accept}" in scene.run("doctor", "--offline", code=20).stdout
+
+    scene.run("recover", "--accept", tx, "--by", "ada", "--reason", "our own, by hand")
+    assert scene.read("status")["halted"] == []
+    assert scene.read("show", SAGA)["waiting"][0]["reason"] == "being prepared"
+
+
 def test_a_saga_that_has_decided_can_not_be_paused(scene: CliScene) -> None:
     scene.tell(Tale(SAGA).executed("lock").decided("rollback"))
     done = scene.run("pause", SAGA, *WHY, code=11)
@@ -194,15 +236,30 @@ def test_exactly_one_verdict_is_taken_at_a_time(scene: CliScene) -> None:
 
 
 def test_a_cap_is_only_ever_raised_and_within_reason(scene: CliScene) -> None:
-    scene.tell(Tale(SAGA).executed("lock", "hold").intent("mint"))
+    scene.tell(priced(SAGA).executed("lock", "hold").intent("mint"))
     cap = ("resolve", SAGA, "mint", *ONE, "--cap")
 
-    for value in ("100", "99", "-150", "1e3", "1001", "10000000", "٢٠٠"):
-        assert "above 100" in scene.run(*cap, value, code=2).stderr
+    for value, words in (
+        ("100", "already (100% of the plan's cap); --cap 100% is no more"),
+        ("-150", "--cap takes whole GAS such as 0.004"),
+        ("1e3", "--cap takes whole"),
+        ("٢٠٠", "--cap takes whole"),
+        ("1001", "at most: 1000% of the plan's cap"),
+    ):
+        assert words in scene.run(*cap, value, code=3).stderr
     scene.run(*cap, "150%")
     assert records(scene)[-1]["data"]["args"] == {"attempts": 1, "pct": 150}  # type: ignore[index]
-    assert "above 150" in scene.run(*cap, "140", code=2).stderr
+    assert "already (150%" in scene.run(*cap, "140", code=3).stderr
     scene.run(*cap, "200")
+
+
+def test_a_cap_by_verdict_has_the_bound_of_a_bump(scene: CliScene) -> None:
+    scene.tell(priced(SAGA).executed("lock", "hold").decided("rollback").intent("hold", "undo"))
+    cap = ("resolve", SAGA, "hold", *ONE, "--cap")
+    for pct in ("1000", "10000", "30000"):  # what brings value home may cost that value
+        scene.run(*cap, pct)
+    end = scene.run(*cap, "30001", code=3).stderr
+    assert "0.015 BTC (30000%) at most: the value at stake" in end
 
 
 def test_a_cap_is_refused_where_no_fee_of_ours_is_left_to_raise(scene: CliScene) -> None:
@@ -210,7 +267,7 @@ def test_a_cap_is_refused_where_no_fee_of_ours_is_left_to_raise(scene: CliScene)
     scene.tell(tale.executed("lock", direction="confirm"))
     before = records(scene)
     final = scene.run("resolve", SAGA, "lock", "--cap", "200", *ONE, code=11)
-    payee = scene.run("resolve", SAGA, "hold", "--cap", "200", *ONE, code=3)
+    payee = scene.run("resolve", SAGA, "hold", "--cap", "200", *ONE, code=11)
 
     assert "the confirm of step lock is done: no fee of it is left to raise" in final.stderr
     assert "the payee of step hold pays" in payee.stderr
@@ -290,7 +347,7 @@ def test_an_answer_that_is_not_allowed_is_refused_with_those_that_are(scene: Cli
     before = records(scene)
     burn = scene.run("resolve", SAGA, "hold", "--burn", *ONE, code=11).stderr
     assert "The forward of step hold takes now: adopt, cap." in burn
-    done = scene.run("resolve", SAGA, "lock", "--reclaim", *TWO, code=3).stderr
+    done = scene.run("resolve", SAGA, "lock", "--reclaim", *TWO, code=11).stderr
     assert "The confirm of step lock takes now: adopt, cap, write-off." in done
     assert records(scene) == before
 
@@ -339,7 +396,7 @@ def test_a_burn_is_recorded_for_the_forward_attempt(scene: CliScene) -> None:
     ("tale", "words"),
     [
         (Tale(SAGA).intent("hold"), "step lock is not started: nothing of it waits"),
-        (Tale(SAGA).executed("lock"), "step lock is final: nothing of it waits"),
+        (Tale(SAGA).executed("lock"), "step lock is done: nothing of it waits"),
         (Tale(SAGA).intent("lock").decided("rollback"), "is undoing: it ends what still waits"),
         (Tale(SAGA).committed(), "has ended (committed)"),
     ],
@@ -378,7 +435,8 @@ def test_a_hold_is_reclaimed_only_after_its_reveal_and_before_it_is_redeemed(
     running = CliScene(_made(tmp_path / "running"))
     running.tell(Tale(SAGA).executed("lock", "hold"))
     assert (
-        "no revealed hold" in running.run("resolve", SAGA, "hold", "--reclaim", *TWO, code=3).stderr
+        "no revealed hold"
+        in running.run("resolve", SAGA, "hold", "--reclaim", *TWO, code=11).stderr
     )
 
     ended = Tale(SAGA).executed("lock", "hold", "mint").decided("commit").reveal()

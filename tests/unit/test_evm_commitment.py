@@ -6,9 +6,20 @@ import pytest
 
 from adapters.errors import Transient
 from adapters.evm.blocks import read_block
+from adapters.evm.kept import KeptBlocks
 from adapters.evm.values import checksum
+from proofs.errors import ProofUnavailable
+from proofs.evm_inclusion import build_receipt, verify_receipt
 from proofs.evm_receipts import COMMIT_ALL, CommitmentRule
-from tests.unit.evm_block_scene import SENDER, VAULT, Made, made_block, receipt_fields, signed
+from tests.unit.evm_block_scene import (
+    CHAIN,
+    SENDER,
+    VAULT,
+    Made,
+    made_block,
+    receipt_fields,
+    signed,
+)
 
 _OURS = [checksum("0x" + SENDER.hex())]
 _CONTRACTS = [checksum("0x" + VAULT.hex())]
@@ -103,3 +114,31 @@ def test_a_transaction_of_a_type_that_only_its_chain_knows_does_not_hide_ours() 
     receipts[0] = {**receipts[0], "status": "0x0"}
     with pytest.raises(Transient, match="other receipts"):
         read(block, receipts)
+
+
+def test_what_a_block_was_found_to_commit_to_proves_each_of_its_transactions() -> None:
+    block, receipts = two()
+    committed = read(block, receipts).committed
+    for entry in block["transactions"]:
+        name = bytes.fromhex(entry["hash"][2:])
+        form = committed.form(CHAIN, name)
+        assert verify_receipt(form).tx_hash == name
+        assert form == build_receipt(CHAIN, block, receipts, name, COMMIT_ALL)
+    with pytest.raises(ProofUnavailable, match="not_in_block"):
+        committed.form(CHAIN, b"\x11" * 32)
+    assert read(block, receipts, []).committed is None, "it does not concern us"
+
+
+def test_only_the_newest_blocks_are_kept_and_each_by_its_name() -> None:
+    block, receipts = two()
+    committed = read(block, receipts).committed
+    kept = KeptBlocks()
+    for number in range(2000):
+        kept.keep({**block, "hash": f"0x{number:064X}"}, committed)
+    assert kept.get(f"0x{0:064x}") is None
+    assert kept.get(f"0x{1487:064x}") is None
+    newest = kept.get(f"0x{1999:064x}")
+    assert newest is not None
+    assert newest.committed is committed
+    assert "transactions" not in newest.fields
+    assert len(kept._blocks) == 512, "two transactions each"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters.evm.abi import hash_of
 from adapters.evm.signing import Eip1559, LocalEvmSigner, read_signed
-from adapters.evm.transactions import verified_sender
+from adapters.evm.transactions import SignedHere, verified_sender
 
 _SECRET = bytes.fromhex("4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318")
 _TO = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
@@ -122,6 +122,25 @@ def test_a_told_transaction_with_one_wrong_field_is_refused(
     told[field] = hex(int(told[field], 16) + 1)
     with pytest.raises(ValueError):
         verified_sender(told)
+
+
+def test_a_transaction_that_was_signed_here_is_known_by_what_its_fields_hash_to() -> None:
+    told = _as_a_node_tells_it(_KINDS["EIP-1559"])
+    here = SignedHere()
+    here.add(told["hash"], "who signed it here")
+    assert verified_sender(told, here) == "who signed it here"
+    for field in ("nonce", "value", "s", "hash"):
+        with pytest.raises(ValueError, match=r"do not hash|no key"):
+            verified_sender({**told, field: hex(int(told[field], 16) + 1)}, here)
+
+
+def test_only_the_newest_of_what_was_signed_here_is_remembered() -> None:
+    here = SignedHere()
+    for at in range(5000):
+        here.add(str(at), "somebody")
+    assert here.sender("0") is None
+    assert here.sender("4999") == "somebody"
+    assert len(here._accounts) < 5000
 
 
 def test_a_told_set_code_transaction_is_understood() -> None:

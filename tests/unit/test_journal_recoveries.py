@@ -35,14 +35,8 @@ def scene(tmp_path: Path) -> Scene:
     backup(scene.path, tmp_path / "copy")
     scene.run_saga("bob", 5)
     backup(scene.path, tmp_path / "lost")
-    put_back(tmp_path / "copy", scene)
+    scene.put_back(tmp_path / "copy")
     return scene
-
-
-def put_back(copy: Path, scene: Scene) -> None:
-    for suffix in ("-wal", "-shm"):
-        scene.path.with_name(scene.path.name + suffix).unlink(missing_ok=True)
-    shutil.copyfile(copy, scene.path)
 
 
 def kind(scene: Scene) -> str:
@@ -87,14 +81,14 @@ def test_the_recovered_journal_starts_and_its_backup_and_the_original_do_not(
     assert kind(scene) == "latest"
     scene.run_saga("eve", 9)
 
-    put_back(tmp_path / "copy", scene)
+    scene.put_back(tmp_path / "copy")
     assert kind(scene) == "superseded"
     with pytest.raises(JournalOld, match=r"another copy of it.*two histories") as caught:
         scene.open()
     assert begun.data["journal"] in str(caught.value)
     with pytest.raises(JournalOld):
         scene.open(recovering=True)
-    put_back(tmp_path / "lost", scene)
+    scene.put_back(tmp_path / "lost")
     assert kind(scene) == "superseded"
     with pytest.raises(JournalOld, match="the lost original: it goes on beyond position 7, to 14"):
         scene.open()
@@ -155,7 +149,7 @@ def test_a_backup_from_the_middle_of_a_recovery_is_old_again(scene: Scene, tmp_p
         await journal.close()
 
     asyncio.run(burn())
-    put_back(tmp_path / "middle", scene)
+    scene.put_back(tmp_path / "middle")
 
     assert kind(scene) == "old"
     with pytest.raises(JournalOld):
@@ -204,7 +198,7 @@ def test_the_same_backup_recovered_twice_makes_two_logs_of_different_names(
     scene: Scene, tmp_path: Path
 ) -> None:
     first = recover(scene)
-    put_back(tmp_path / "copy", scene)
+    scene.put_back(tmp_path / "copy")
     second = recover(scene)
 
     assert (first.data["epoch"], second.data["epoch"]) == (1, 2)
@@ -253,7 +247,7 @@ def test_what_a_recovery_could_not_explain_is_claimed_for_ever(scene: Scene) -> 
 def test_a_torn_line_of_the_forks_hides_no_other(scene: Scene, tmp_path: Path) -> None:
     forks_path(scene.witness).write_text('{"former": "torn', encoding="utf-8")
     recover(scene)
-    put_back(tmp_path / "copy", scene)
+    scene.put_back(tmp_path / "copy")
 
     assert kind(scene) == "superseded"
     assert recoveries.forks_path(scene.witness).exists()

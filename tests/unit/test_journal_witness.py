@@ -28,12 +28,6 @@ def witness(tmp_path: Path) -> Path:
     return path
 
 
-def put_back(copy: Path, scene: Scene) -> None:
-    for suffix in ("-wal", "-shm"):
-        scene.path.with_name(scene.path.name + suffix).unlink(missing_ok=True)
-    shutil.copyfile(copy, scene.path)
-
-
 # ---------------------------------------------------------------- the rule
 
 
@@ -43,7 +37,7 @@ def test_a_restored_older_backup_is_refused_and_nothing_is_sent(
     scene.run_saga("amy", 1)
     backup(scene.path, tmp_path / "copy")
     scene.run_saga("bob", 5)
-    put_back(tmp_path / "copy", scene)
+    scene.put_back(tmp_path / "copy")
 
     with pytest.raises(JournalError, match=r"older than what this machine has witnessed") as caught:
         scene.open()
@@ -74,7 +68,7 @@ def test_whoever_reads_an_intent_that_its_dead_writer_told_nobody_of_tells_the_s
 def test_a_backup_that_lacks_no_intent_is_accepted(scene: Scene, tmp_path: Path) -> None:
     scene.run_saga("amy", 1)
     backup(scene.path, tmp_path / "copy")
-    put_back(tmp_path / "copy", scene)
+    scene.put_back(tmp_path / "copy")
 
     asyncio.run(scene.open().close())
 
@@ -85,7 +79,7 @@ def test_a_restored_backup_that_was_written_to_is_refused(scene: Scene, tmp_path
     kept = scene.witness.read_bytes()
     scene.run_saga("bob", 5)
     newer = scene.witness.read_bytes()
-    put_back(tmp_path / "copy", scene)
+    scene.put_back(tmp_path / "copy")
     scene.witness.write_bytes(kept)
     scene.run_saga("eve", 9)
     scene.witness.write_bytes(newer)

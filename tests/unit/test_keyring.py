@@ -170,7 +170,8 @@ def test_a_node_that_can_not_be_asked_admits_no_environment(tmp_path: Path) -> N
 
     with pytest.raises(PreflightError, match="polygon: its node can not be used"):
         asyncio.run(app.admit_environment(config, passphrases, {"polygon"}))
-    assert not passphrases.environment_allowed
+    with pytest.raises(KeysError, match="the environment is read on a local devnet only"):
+        app.LazySecrets(config, passphrases).open()
 
 
 def test_one_local_chain_admits_the_environment_for_no_other(tmp_path: Path) -> None:

@@ -319,3 +319,14 @@ def test_once_one_has_taken_it_a_hanging_node_is_not_waited_for() -> None:
         return said
 
     assert asyncio.run(whole()) == ["taken"]
+
+
+def test_an_answer_that_was_on_its_way_does_not_end_the_pause_that_a_node_asked_for() -> None:
+    standing = Standing("node")
+    standing.failed(Busy("slow down", 5.0), 100.0)
+    standing.answered(99.9)
+    assert standing.held(100.1)
+    assert standing.state is State.BUSY
+    standing.answered(100.1)
+    assert not standing.held(100.2)
+    assert standing.state is State.WELL

@@ -26,6 +26,7 @@ from coordinator.signers import Passphrases, Secret, create_keystore, import_key
 from proofs.checkpoint_keys import KeyHistory
 from proofs.errors import Refused
 from tests.unit.log_scene import KEY, LogScene, log_key
+from tests.waiting import wait_until
 
 PHRASE = Secret(b"correct horse battery")
 
@@ -37,11 +38,8 @@ def scene(tmp_path: Path) -> LogScene:
     return made
 
 
-def until(true: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    give_up_s = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < give_up_s, "it did not come"
-        time.sleep(0.01)
+def until(true: Callable[[], bool]) -> None:
+    wait_until(true, what="what the notary does")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from proofs.bundle_parts import expanded, gathered
 from proofs.errors import CanonicalError, Refused
 from proofs.trust import Trust, read_trust
 from tests.unit.bundle_scene import Story, committed, lock_of, rolled_back
-from tests.unit.fuzzing import damaged, fuzz
+from tests.unit.fuzzing import damaged, fuzz, ways_into
 
 STORIES = {"committed": committed, "rolled back": rolled_back}
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -91,19 +91,6 @@ def test_no_proof_can_be_dropped_renamed_or_exchanged(name: str) -> None:
             assert not survives(canonical.encode(form), trust), (change, at)
 
 
-def _ways(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """Paths to every member and element."""
-    found = [way] if way else []
-    items: Any = ()
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    for key, inner in items:
-        found += _ways(inner, (*way, key))
-    return found
-
-
 VALUES = st.one_of(
     st.none(), st.booleans(), st.integers(-2, 2**53 - 1), st.just(""), st.just([]), st.just({}),
     st.text(max_size=6), st.sampled_from(["@0", "@99999", "00" * 32, "AAAA", "committed"]),
@@ -115,7 +102,7 @@ VALUES = st.one_of(
 def test_no_member_can_have_another_value(name: str, value: Any, data: st.DataObject) -> None:
     raw, trust = made(name)
     form = json.loads(raw)
-    *way, last = data.draw(st.sampled_from(_ways(form)))
+    *way, last = data.draw(st.sampled_from(ways_into(form)))
     place = form
     for key in way:
         place = place[key]
@@ -135,7 +122,7 @@ def test_no_member_can_have_another_value(name: str, value: Any, data: st.DataOb
 def test_no_member_can_be_left_out_or_added(name: str, data: st.DataObject) -> None:
     raw, trust = made(name)
     form = json.loads(raw)
-    way = data.draw(st.sampled_from(_ways(form)))
+    way = data.draw(st.sampled_from(ways_into(form)))
     place = form
     for key in way[:-1]:
         place = place[key]
@@ -171,7 +158,7 @@ def test_damaged_bundles_end_in_our_errors_only() -> None:
 def test_bundles_of_damaged_members_end_in_our_errors_only() -> None:
     """Damage behind the first line of defence: canonical JSON with members of other values."""
     raw, trust = small()
-    ways = _ways(json.loads(raw))
+    ways = ways_into(json.loads(raw))
     values: list[Any] = [
         None, True, 0, -1, 2**53 - 1, "", "x", "@0", [], {}, [[]], {"a": {}}, "00" * 32, "\x00",
     ]  # fmt: skip

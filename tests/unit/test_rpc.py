@@ -1,8 +1,7 @@
 """The JSON-RPC door against a server that misbehaves as it is told."""
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,51 +10,7 @@ from aiohttp import web
 from adapters.errors import Ambiguous, Busy, Transient
 from adapters.retry import Patience, reading, reading_for_ever
 from adapters.rpc import JsonRpc, RpcError
-
-Answer = Callable[[Any, web.Request], Awaitable[web.StreamResponse]]
-
-
-def with_server(
-    answer: Answer, body: Callable[[JsonRpc], Awaitable[None]], **options: Any
-) -> list[Any]:
-    """Serve ``answer`` on a free port and play ``body``; return the bodies that arrived."""
-    arrived: list[Any] = []
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        sent = await request.json()
-        arrived.append(sent)
-        return await answer(sent, request)
-
-    async def whole() -> None:
-        application = web.Application()
-        application.router.add_post("/secret-path", handle)
-        runner = web.AppRunner(application, shutdown_timeout=0.1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        rpc = JsonRpc(f"http://127.0.0.1:{port}/secret-path", **options)
-        try:
-            await body(rpc)
-        finally:
-            await rpc.close()
-            await runner.cleanup()
-
-    asyncio.run(whole())
-    return arrived
-
-
-def replies(make: Callable[[Any], Any], status: int = 200) -> Answer:
-    async def answer(sent: Any, _request: web.Request) -> web.Response:
-        made = make(sent)
-        text = made if isinstance(made, str) else json.dumps(made)
-        return web.Response(text=text, status=status)
-
-    return answer
-
-
-def result(sent: Any) -> dict[str, Any]:
-    return {"jsonrpc": "2.0", "id": sent["id"], "result": [sent["method"], sent["params"]]}
+from tests.unit.rpc_scene import Answer, replies, result, with_server
 
 
 def test_a_result_comes_back() -> None:
@@ -130,6 +85,18 @@ def test_an_error_with_an_http_status_is_still_the_nodes_answer() -> None:
             assert refused.value.code == -5
 
     with_server(replies(make, 500), body)
+
+
+@pytest.mark.parametrize("odd", [[1], {"a": 1}, None, "1"])
+def test_answers_with_odd_numbers_are_no_answers(odd: Any) -> None:
+    def make(sent: Any) -> Any:
+        return [{**result(item), "id": odd} for item in sent]
+
+    async def body(rpc: JsonRpc) -> None:
+        with pytest.raises(Transient, match="an answer to another question"):
+            await rpc.batch([("a", []), ("b", [])])
+
+    with_server(replies(make), body)
 
 
 def test_a_node_that_refuses_a_whole_batch_says_so() -> None:
@@ -304,5 +271,21 @@ def test_no_text_shows_what_the_address_holds_beyond_host_and_port() -> None:
             await rpc.call("m")
         assert "secret-path" not in str(refused.value)
         assert str(refused.value).startswith("http://127.0.0.1:")
+
+    with_server(replies(make), body)
+
+
+def test_a_key_that_stands_for_a_user_is_no_more_shown_than_a_password() -> None:
+    def make(sent: Any) -> Any:
+        return {"id": sent["id"], "error": {"code": -1, "message": "unknown key a-provider-key"}}
+
+    async def body(rpc: JsonRpc) -> None:
+        own = JsonRpc(rpc.label.replace("//", "//a-provider-key@") + "/secret-path")
+        try:
+            with pytest.raises(RpcError, match="unknown key …") as refused:
+                await own.call("m")
+            assert "a-provider-key" not in str(refused.value)
+        finally:
+            await own.close()
 
     with_server(replies(make), body)

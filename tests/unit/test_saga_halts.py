@@ -4,6 +4,7 @@ import pytest
 
 from adapters.base import ChainClock
 from coordinator.saga import Decision, Now, decide
+from coordinator.saga.questions import code_of
 from tests.story import Story, plan_step, shape
 
 WHY = "ops on c-a signed 0xfeed, which no record explains"
@@ -48,6 +49,14 @@ def test_confirms_and_undos_go_on_where_more_than_a_nonce_makes_them_unique(
     told = story(confirm=True, unique_by=unique_by).executed("a")
     told.decided("commit" if direction == "confirm" else "rollback")
     assert (("Act", "a", direction) in shape(halted(told))) is goes_on
+
+
+@pytest.mark.parametrize("direction", ["confirm", "undo"])
+def test_the_alarm_of_what_waits_for_it_says_that_it_is_held_back(direction: str) -> None:
+    told = story(confirm=True, unique_by="claim").executed("a")
+    told.decided("commit" if direction == "confirm" else "rollback")
+    wait = next(wait for wait in halted(told).waits if wait.step == "a")
+    assert (wait.reason, code_of(told.fold, wait)) == (WHY, "held")
 
 
 def test_what_is_out_is_sent_on_and_burnt() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from coordinator.errors import KeysError
 from coordinator.signers import Passphrases, RemoteSource, check_remote, compare_remote, open_holder
 from tests.remote_signers import CommandSigner, command_signer
 from tests.unit.test_evm_signing import TX
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -171,8 +171,8 @@ def test_what_is_no_answer_is_asked_again_and_uses_nothing_up(
     assert asking(bitcoin(signer), sign)
 
 
-def children() -> set[int]:
-    """Processes whose parent is this one, or that were left behind by them in our name."""
+def children(signer: CommandSigner) -> set[int]:
+    """Processes that were started with its folder: other tests run signers beside this one."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -180,9 +180,13 @@ def children() -> set[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"remote_signer_process" in command or b"time.sleep(60)" in command:
+            if str(signer.folder).encode() in command:
                 found.add(int(entry.name))
     return found
+
+
+def expect_no_children(signer: CommandSigner) -> None:
+    wait_until(lambda: not children(signer), what="the end of its processes", timeout_s=30)
 
 
 def open_descriptors() -> int:
@@ -193,37 +197,29 @@ def open_descriptors() -> int:
 def test_a_program_that_hangs_is_ended_with_all_that_it_started(
     signer: CommandSigner, mode: str
 ) -> None:
-    before = children()
     descriptors = open_descriptors()
     signer.behave(mode)
     begun_s = time.monotonic()
     with pytest.raises(Transient, match="did not answer in 1 s and was ended"):
         asking(bitcoin(signer, timeout_s=1.0), sign)
-    assert time.monotonic() - begun_s < 5
-    end_s = time.monotonic() + 10
-    while children() - before and time.monotonic() < end_s:
-        os.sched_yield()
-    assert not children() - before
+    assert time.monotonic() - begun_s < 30, "it was not waited for"
+    expect_no_children(signer)
     assert open_descriptors() == descriptors
 
 
 def test_who_stops_waiting_leaves_no_program_behind(signer: CommandSigner) -> None:
-    before = children()
     signer.behave("hang")
 
     async def given_up(holder: Holder) -> None:
         task = asyncio.create_task(holder.public_key())
-        while not children() - before:  # noqa: ASYNC110 - another process has no event for us
+        while not children(signer):  # noqa: ASYNC110 - another process has no event for us
             await asyncio.sleep(0.005)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asking(bitcoin(signer), given_up)
-    end_s = time.monotonic() + 10
-    while children() - before and time.monotonic() < end_s:
-        os.sched_yield()
-    assert not children() - before
+    expect_no_children(signer)
 
 
 def test_the_program_gets_no_shell_and_almost_no_environment(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from coordinator.tasks import Asking
+from coordinator.tasks import Asking, since
 from tests.story import Story, plan_step
 
 
@@ -83,3 +83,13 @@ def test_a_task_names_the_chain_as_the_first_record_fixed_it() -> None:
     for direction in ("forward", "confirm", "undo"):
         terms = asking.of(state, state, state.step("a"), direction).task.terms
         assert terms is state.plan["chains"][state.step("a").chain]
+
+
+def test_what_was_seen_below_where_it_was_prepared_is_looked_for_there() -> None:
+    story = Story(plan_step("a")).intent("a")
+    assert since(story.fold, "c-a") == 100
+    story.add(
+        "included", step="a", dir="forward", tx="tx1", block="b97", height=97,
+        facts={"fee": "1", "time": story.at_s}, until_s=story.at_s + 60,
+    )  # fmt: skip
+    assert since(story.fold, "c-a") == 97

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters.statement import BlockSeen, NodeAsked
-from coordinator.app import statements_of
+from coordinator.families import statements_of
 from coordinator.testimony import Heard, Untold, extended, new_trust
 from proofs.trust import read_trust
 

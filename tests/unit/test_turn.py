@@ -16,6 +16,7 @@ from coordinator.saga.table import ENDS
 from coordinator.service import start
 from coordinator.signers.secret import Secret
 from proofs import canonical
+from tests.no_sagas import none_until
 from tests.sim.adapter import SimAdapter
 from tests.sim.chain import SimChain, SimClock
 from tests.sim.memory_journal import MemoryJournal, MemoryStore
@@ -108,13 +109,7 @@ class _Scene:
             await adapter.open()
         over = asyncio.Event()
 
-        async def until_over() -> AsyncIterator[str]:
-            await over.wait()
-            nobody: tuple[str, ...] = ()
-            for saga in nobody:
-                yield saga
-
-        work = asyncio.create_task(self.runner.run(until_over()))
+        work = asyncio.create_task(self.runner.run(none_until(over)))
         try:
             yield self
         except BaseException:

@@ -111,3 +111,39 @@ def test_an_open_claim_within_its_time_is_not_told() -> None:
         threading.Event().wait(3 * GRACE_S)
 
     assert told == []
+
+
+def test_an_alarm_that_fails_does_not_end_the_watch() -> None:
+    told: list[str] = []
+
+    def alarm(notice: Notice) -> None:
+        told.append(notice.saga)
+        raise OSError(28, "No space left on device")
+
+    late = [Notice(saga, "rolled_back", "nonce 7 is open", "can it pay?") for saga in "AB"]
+    with Watchdog(lambda: None, alarm, notices=lambda: late, grace_s=GRACE_S, poll_s=0.02):
+        wait_until(lambda: len(told) >= 4, what="the second round of alarms")
+
+    assert told == ["A", "B", "A", "B"], "one that fails keeps back neither the others nor itself"
+
+
+def test_a_look_that_fails_is_told_and_the_next_ones_are_taken() -> None:
+    told: list[str] = []
+    broken = [True]
+
+    def notices() -> list[Notice]:
+        if broken[0]:
+            raise RuntimeError("dictionary changed size during iteration")
+        return [_open_claim(0)]
+
+    with Watchdog(
+        lambda: None, lambda n: told.append(n.reason), notices=notices, grace_s=60, poll_s=0.02
+    ):
+        wait_until(lambda: told, what="the alarm about the look")
+        threading.Event().wait(0.1)
+        assert len(told) == 1, "not at every look"
+        broken[0] = False
+        wait_until(lambda: len(told) > 1, what="the alarm of a look that works again")
+
+    assert "a look failed (RuntimeError: dictionary changed size" in told[0]
+    assert told[1:] == ["nonce 7 is open"]
