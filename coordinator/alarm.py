@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -39,6 +40,7 @@ class Notice:
         state: the saga's end, or one word for what is waited for.
         reason: one line; the same words while it is the same trouble.
         until_s: Unix time by which it should have ended by itself.
+        about: names the trouble where its words may change while it lasts; empty: ``reason`` does.
     """
 
     saga: str
@@ -46,6 +48,7 @@ class Notice:
     reason: str
     question: str
     until_s: int = 0
+    about: str = ""
 
 
 class Alarm:
@@ -63,6 +66,8 @@ class Alarm:
         self._command = command
         self._complain = complain
         self._threads: list[threading.Thread] = []
+        #: alarms come from the loop and from the watchdog.
+        self._lock = threading.Lock()
 
     def tell(self, notice: Notice) -> None:
         """Start the command for a notice and return at once."""
@@ -88,14 +93,21 @@ class Alarm:
         thread = threading.Thread(
             target=self._run, args=(list(self._command), environment), name="alarm", daemon=True
         )
-        self._threads = [old for old in self._threads if old.is_alive()]
-        self._threads.append(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: whoever rings goes on all the same
+            self._complain(f"--on-stuck {self._command[0]} failed: {error}; the saga goes on")
+            return
+        with self._lock:
+            self._threads = [old for old in self._threads if old.is_alive()] + [thread]
 
     def drain(self, timeout_s: float = 5.0) -> None:
-        """Wait a little for commands that still run; the process is about to end."""
-        for thread in self._threads:
-            thread.join(timeout_s)
+        """Wait a little, in all, for commands that still run; the process is about to end."""
+        until_s = time.monotonic() + timeout_s
+        with self._lock:
+            threads = tuple(self._threads)
+        for thread in threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
 
     def _run(self, command: list[str], environment: dict[str, str]) -> None:
         try:

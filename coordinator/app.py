@@ -1,29 +1,31 @@
-"""Composition root: the only place that turns a configuration into open adapters and keys.
-
-Concrete adapters are imported where they are opened, so that commands that read the journal alone
-never load a chain library.
+"""Composition root: the only place that turns a configuration into open adapters and keys; what is
+special to a kind of chain is in `coordinator.families`.
 """
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from adapters.base import Adapter
 from adapters.errors import AdapterError, WrongChain
-from adapters.recipe import Recipes
-from adapters.statement import NodeAsked, Statements
-from adapters.tables import TableError
+from adapters.retry import Patience, reading
 from coordinator.alarm import Notice
 from coordinator.clock import HostClock
 from coordinator.config import ChainConfig, Config
 from coordinator.delivery import FileDelivery
 from coordinator.driving import Driver
-from coordinator.errors import ConfigError, JournalBroken, JournalError, PreflightError
+from coordinator.errors import JournalBroken, JournalError, JournalHeld, PreflightError
+from coordinator.families import chain_of, naming_the_file
 from coordinator.interpreter import prepare_to_drive
 from coordinator.journal.base import Record
 from coordinator.journal.liveness import Instance
@@ -35,32 +37,29 @@ from coordinator.keyring import (
     names_environment,
     watched_accounts,
 )
+from coordinator.late_chains import LateChains
 from coordinator.notary import Notary, open_notary
 from coordinator.runner import Runner
 from coordinator.saga import SagaState
-from coordinator.signers import (
-    Opened,
-    Passphrases,
-    check_env_allowed,
-)
+from coordinator.signers import Passphrases, check_env_allowed
 from coordinator.watchdog import Watchdog
 
 __all__ = [
     "LazySecrets",
     "SignerLocked",
     "admit_environment",
-    "configured_nodes",
     "open_adapters",
     "open_driver",
     "open_journal",
+    "open_what_answers",
     "passphrases_for",
     "preimage_folder",
-    "recipes_of",
-    "statements_of",
     "watched_accounts",
 ]
 
 _T = TypeVar("_T")
+#: For how long a chain's nodes are asked before a command goes without them.
+_OPENING: Final = Patience(attempts=10, first_wait_s=0.25, longest_wait_s=2.0, total_s=5.0)
 #: What an operator is asked when the journal can not be written.
 _MEND: Final = (
     "is the disk full or broken? Mend it, then: coordinator resume --all. Each start until then "
@@ -94,9 +93,9 @@ async def admit_environment(
     asked = set(enabled if chains is None else chains) - passphrases.admitted
     genesis = []
     for name in sorted(asked):
-        chain, family = _chain(config, name)
-        with _telling(config):
-            genesis.append(await _reached(name, family.genesis(chain)))
+        chain, family = chain_of(config, name)
+        with naming_the_file(config):
+            genesis.append(await _reached(name, partial(family.genesis, chain)))
     if not genesis:
         return
     check_env_allowed(
@@ -129,18 +128,61 @@ async def open_adapters(
             is said to be.
         PreflightError: a node is unreachable or serves another chain.
     """
+    async with _built(config, chains, passphrases, sign=sign, patient=patient) as adapters:
+        for name, adapter in adapters.items():
+            await _reached(name, adapter.open)
+        yield adapters
+
+
+@asynccontextmanager
+async def open_what_answers(
+    config: Config, chains: Collection[str], *, passphrases: Passphrases
+) -> AsyncIterator[tuple[dict[str, Adapter], LateChains]]:
+    """Open the adapters of those ``chains`` whose nodes answer, with keys; for those who take up
+    what has begun already: one chain that is away must not keep the others from going on.
+
+    Yields:
+        The open adapters, and the chains that are opened when they answer.
+
+    Raises:
+        ConfigError, KeysError: as `open_adapters`.
+        PreflightError: a node serves another chain.
+    """
+    async with _built(config, chains, passphrases, sign=True, patient=True) as adapters:
+        away: dict[str, tuple[Adapter, AdapterError]] = {}
+        results = await asyncio.gather(
+            *(_answers(name, adapter.open) for name, adapter in adapters.items()),
+            return_exceptions=True,
+        )
+        for (name, adapter), result in zip(adapters.items(), results, strict=True):
+            if isinstance(result, AdapterError):
+                away[name] = adapter, result
+            elif result is not None:
+                raise result
+        async with LateChains(away, lambda: HostClock().now_ms() // 1000) as late:
+            yield {name: adapters[name] for name in adapters if name not in away}, late
+
+
+@asynccontextmanager
+async def _built(
+    config: Config,
+    chains: Collection[str],
+    passphrases: Passphrases,
+    *,
+    sign: bool,
+    patient: bool,
+) -> AsyncIterator[dict[str, Adapter]]:
+    """Make the adapters of ``chains`` with their keys, not open yet; they are closed in the end."""
     adapters: dict[str, Adapter] = {}
     keyring = Keyring(config, passphrases, sign=sign)
     try:
         if names_environment(config):
             await admit_environment(config, passphrases, chains)
         for name in sorted(chains):
-            chain, family = _chain(config, name)
-            with _telling(config):
+            chain, family = chain_of(config, name)
+            with naming_the_file(config):
                 adapters[name] = family.build(config, chain, keyring)
         await keyring.confirm(patient=patient)
-        for name, adapter in adapters.items():
-            await _reached(name, adapter.open())
         yield adapters
     finally:
         for adapter in adapters.values():
@@ -148,21 +190,33 @@ async def open_adapters(
         await keyring.close()
 
 
-async def _reached(name: str, asking: Awaitable[_T]) -> _T:
+async def _reached(name: str, ask: Callable[[], Awaitable[_T]]) -> _T:
     """Return what a chain's nodes answered.
 
     Raises:
         PreflightError: none can be used.
     """
     try:
-        return await asking
-    except WrongChain as error:
-        raise PreflightError(f"{name}: {error}. Nothing was sent.") from error
+        return await _answers(name, ask)
     except AdapterError as error:
         raise PreflightError(
             f"{name}: its node can not be used: {error}. Nothing was sent. "
             "Check the address under rpc, then: coordinator doctor"
         ) from error
+
+
+async def _answers(name: str, ask: Callable[[], Awaitable[_T]]) -> _T:
+    """Return what a chain's nodes answered, asking for a while: one that was busy for a moment
+    keeps nobody from starting.
+
+    Raises:
+        AdapterError: none can be used now.
+        PreflightError: one serves another chain.
+    """
+    try:
+        return await reading(ask, _OPENING)
+    except WrongChain as error:
+        raise PreflightError(f"{name}: {error}. Nothing was sent.") from error
 
 
 def _urls(chain: ChainConfig) -> list[str]:
@@ -173,173 +227,6 @@ def _urls(chain: ChainConfig) -> list[str]:
         for url in table.peek("rpc")
         if not url.startswith("env:") or table.is_set(url)
     ]
-
-
-def _chain(config: Config, name: str) -> "tuple[ChainConfig, _Family]":
-    """Return a chain that may be opened, and what is special to its kind.
-
-    Raises:
-        ConfigError: there is no such chain, or it may not.
-    """
-    chain = config.chains.get(name)
-    if chain is None or not chain.enabled:
-        why = "is not enabled" if chain else "is not"
-        raise ConfigError(f"chain {name} {why} in {config.path}; nothing was sent")
-    family = _FAMILIES.get(chain.kind)
-    if family is None:
-        raise ConfigError(
-            f"[chain.{name}] kind {chain.kind!r} is unknown; known: {', '.join(_FAMILIES)}. "
-            "Nothing was sent."
-        )
-    return chain, family
-
-
-@contextmanager
-def _telling(config: Config) -> Iterator[None]:
-    """Name the file in which an adapter found a mistake."""
-    try:
-        yield
-    except TableError as error:
-        raise ConfigError(f"{config.path}: {error}; nothing was sent") from None
-
-
-def _evm(_config: Config, chain: ChainConfig, keyring: Keyring) -> Adapter:
-    from adapters.evm.adapter import EvmAdapter
-    from adapters.evm.settings import EvmSettings
-    from adapters.evm.signing import EvmSigner, LocalEvmSigner, RemoteEvmSigner
-
-    settings = EvmSettings.read(chain.table)
-    signers: dict[str, EvmSigner] = {}
-    for name, key, watch in keyring.of_kind("ethereum"):
-        if isinstance(key, Opened):
-            signers[name] = LocalEvmSigner(key.secret.reveal())
-        else:
-            signers[name] = watch if key is None else RemoteEvmSigner(key, watch.address)
-    return EvmAdapter(chain.name, settings, signers, chain.assets)
-
-
-async def _evm_genesis(chain: ChainConfig) -> str:
-    from adapters.evm.nodes import Nodes
-    from adapters.evm.settings import EvmSettings
-
-    settings = EvmSettings.read(chain.table)
-    nodes = Nodes(
-        chain.name, settings.rpc, timeout_s=settings.timeout_ms / 1000,
-        chain_id=settings.chain_id, genesis=settings.genesis, clock=time.monotonic,
-    )  # fmt: skip
-    try:
-        await nodes.open()
-        return str(nodes.genesis)
-    finally:
-        await nodes.close()
-
-
-def _bitcoin(config: Config, chain: ChainConfig, keyring: Keyring) -> Adapter:
-    from adapters.bitcoin.adapter import BitcoinAdapter
-    from adapters.bitcoin.settings import BitcoinSettings
-    from adapters.bitcoin.signing import BitcoinSigner, LocalBitcoinSigner, RemoteBitcoinSigner
-
-    settings = BitcoinSettings.read(chain.table)
-    signers: dict[str, BitcoinSigner] = {}
-    network = settings.network.name
-    for name, key, watch in keyring.of_kind("bitcoin", network=network):
-        if isinstance(key, Opened):
-            signers[name] = LocalBitcoinSigner(key.secret.reveal())
-        else:
-            signers[name] = watch if key is None else RemoteBitcoinSigner(key, watch.public_key)
-    return BitcoinAdapter(chain.name, settings, signers, chain.assets, config.recovery_dir)
-
-
-async def _bitcoin_genesis(chain: ChainConfig) -> str:
-    from adapters.bitcoin.nodes import Nodes
-    from adapters.bitcoin.settings import BitcoinSettings
-
-    settings = BitcoinSettings.read(chain.table)
-    nodes = Nodes(settings)
-    try:
-        await nodes.open()
-        return settings.genesis
-    finally:
-        await nodes.close()
-
-
-def _evm_statements() -> Statements:
-    from adapters.evm import statement
-
-    return statement
-
-
-def _bitcoin_statements() -> Statements:
-    from adapters.bitcoin import statement
-
-    return statement
-
-
-def _evm_recipes() -> Recipes:
-    from adapters.evm import recipe
-
-    return recipe
-
-
-def _bitcoin_recipes() -> Recipes:
-    from adapters.bitcoin import recipe
-
-    return recipe
-
-
-@dataclass(frozen=True, slots=True)
-class _Family:
-    """What is special to one kind of chain.
-
-    Attributes:
-        build: its adapter, not open yet, with the keys of its kind.
-        genesis: hash of block 0 as its nodes show it; needs no key.
-        namespace: how CAIP-2 names of its chains begin.
-        statements: how its nodes are asked for blocks.
-        recipes: how its effects are taken back without a coordinator.
-    """
-
-    build: Callable[[Config, ChainConfig, Keyring], Adapter]
-    genesis: Callable[[ChainConfig], Awaitable[str]]
-    namespace: str
-    statements: Callable[[], Statements]
-    recipes: Callable[[], Recipes]
-
-
-_FAMILIES: Final[Mapping[str, _Family]] = {
-    "evm": _Family(_evm, _evm_genesis, "eip155", _evm_statements, _evm_recipes),
-    "bitcoin": _Family(_bitcoin, _bitcoin_genesis, "bip122", _bitcoin_statements, _bitcoin_recipes),
-}
-
-
-def recipes_of(kind: str) -> Recipes | None:
-    """Return how effects on chains of this kind are taken back; None for an unknown kind."""
-    family = _FAMILIES.get(kind)
-    return None if family is None else family.recipes()
-
-
-def statements_of(chain: str) -> Statements | None:
-    """Return how nodes of the chain with this CAIP-2 name are asked; None for an unknown kind."""
-    namespace = chain.partition(":")[0]
-    families = [family for family in _FAMILIES.values() if family.namespace == namespace]
-    return families[0].statements() if families else None
-
-
-def configured_nodes(config: Config) -> dict[str, tuple[NodeAsked, ...]]:
-    """Return the nodes of all enabled chains by the chain's CAIP-2 name; opens no connection.
-
-    Raises:
-        ConfigError: a chain's table is wrong.
-    """
-    found: dict[str, tuple[NodeAsked, ...]] = {}
-    for name in sorted(config.chains):
-        if not config.chains[name].enabled:
-            continue
-        chain, family = _chain(config, name)
-        with _telling(config):
-            where, nodes = family.statements().chain_of(chain.table)
-        found[where] = (*found.get(where, ()), *nodes)
-    return found
 
 
 def preimage_folder(config: Config) -> Path:
@@ -373,6 +260,7 @@ async def open_driver(
     *,
     observer: Callable[[SagaState, Record], None],
     alarm: Callable[[Notice], None],
+    beside: Callable[[], Sequence[Notice]] = tuple,
 ) -> AsyncIterator[Driver]:
     """Open everything that one process needs to drive sagas, and sign off at the end.
 
@@ -380,6 +268,7 @@ async def open_driver(
         observer: called with every record of this process after it is durable.
         alarm: called by the watchdog, from its thread, while the loop does not move or the open
             claim of an ended saga is overdue; and when the journal has failed.
+        beside: what else is waited for; called from the watchdog's thread.
 
     Raises:
         JournalError: the folder of signs of life can not be written, or the journal is not the
@@ -404,7 +293,8 @@ async def open_driver(
         )
 
         def notices() -> list[Notice]:
-            return [*runner.notices(), *(notary.notices() if notary is not None else ())]
+            signing = notary.notices() if notary is not None else ()
+            return [*runner.notices(), *signing, *beside()]
 
         with Watchdog(runner.earliest_due_ms, alarm, notices=notices) as watchdog:
             driver = Driver(journal=journal, instance=instance, runner=runner, watchdog=watchdog)
@@ -412,8 +302,8 @@ async def open_driver(
                 notary.start()
             try:
                 yield driver
-            except (JournalBroken, OSError) as broken:  # the disk of something else may be full
-                sent = await driver.send_durable()
+            except (JournalBroken, JournalHeld, OSError) as broken:  # the disk of something else
+                sent = await _sent(driver)
                 alarm(Notice("journal", "broken", f"{broken} Before leaving, {sent}.", _MEND))
                 raise
             finally:
@@ -424,6 +314,14 @@ async def open_driver(
                         alarm(notice)
     finally:
         instance.leave()
+
+
+async def _sent(driver: Driver) -> str:
+    """Let what is durable leave once more; whatever goes wrong there, the alarm must be told."""
+    try:
+        return await driver.send_durable()
+    except Exception as error:  # noqa: BLE001 - the journal can not be read either
+        return f"what is durable could not be sent once more ({error})"
 
 
 def _observe_ends(

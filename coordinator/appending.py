@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from coordinator.errors import Conflict, Fenced, Irreversible, PlanError
-from coordinator.journal.base import Entry, Journal, Record, SagaRow
+from coordinator.journal.base import Entry, Journal, Record, SagaRow, Streams
 from coordinator.saga import IllegalRecord, SagaState, apply, fold
 
 __all__ = ["Readable", "append_one", "load"]
@@ -12,11 +12,8 @@ __all__ = ["Readable", "append_one", "load"]
 _TRIES: Final = 8
 
 
-class Readable(Protocol):
+class Readable(Streams, Protocol):
     """The part of a journal that reading needs; `coordinator.journal.reading` has it alone."""
-
-    def read(self, stream: str, after: int = 0) -> list[Record]:
-        """Return the records of ``stream`` with seq > ``after``, verified."""
 
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""

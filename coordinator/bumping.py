@@ -87,11 +87,12 @@ def _at_stake(state: SagaState, step: Step) -> int | None:
     return sum(sums) if sums else None
 
 
-def wanted_pct(state: SagaState, step: Step, direction: Direction, text: str) -> int:
+def wanted_pct(state: SagaState, step: Step, direction: Direction, text: str, option: str) -> int:
     """Return the cap that ``text`` asks for, in per cent of the plan's.
 
     Args:
         text: an amount of the fee's asset in whole coins (``0.004``), or per cent (``250%``).
+        option: of the command line that gave it.
 
     Raises:
         PlanError: no amount, or below what is allowed already, or beyond what may be; it says why.
@@ -106,19 +107,19 @@ def wanted_pct(state: SagaState, step: Step, direction: Direction, text: str) ->
             pct = parse_amount(number, decimals) * 100 // caps.plan
     except AmountError as error:
         raise PlanError(
-            f"--fee-cap takes whole {caps.asset} such as 0.004, or per cent of the plan's cap such "
+            f"{option} takes whole {caps.asset} such as 0.004, or per cent of the plan's cap such "
             f"as 250%, not {text!r}: {error}. Nothing was recorded."
         ) from None
     now = format_amount(caps.now, decimals)
     if pct <= caps.pct:
         raise PlanError(
             f"the {direction} of step {step.id} may cost {now} {caps.asset} already ({caps.pct}% "
-            f"of the plan's cap); --fee-cap {text} is no more. Nothing was recorded."
+            f"of the plan's cap); {option} {text} is no more. Nothing was recorded."
         )
     if pct > caps.highest_pct:
         most = format_amount(caps.plan * caps.highest_pct // 100, decimals)
         raise PlanError(
-            f"--fee-cap {text} is {pct}% of the plan's cap; the {direction} of step {step.id} may "
+            f"{option} {text} is {pct}% of the plan's cap; the {direction} of step {step.id} may "
             f"be raised to {most} {caps.asset} ({caps.highest_pct}%) at most: {caps.bound}. "
             "Nothing was recorded."
         )

@@ -11,10 +11,12 @@ from typing import Final, Self
 
 from coordinator.journal.base import Journal
 
-__all__ = ["Claims", "Scope"]
+__all__ = ["HOLES_WINDOW", "Claims", "Scope"]
 
-#: How far above the first hole others are looked for: one absurd claim must not list millions.
-_HOLES_WINDOW: Final = 64
+#: How far above the first hole others are looked for: one absurd claim must not list millions. No
+#: more nonces of an account are intended at once (four windows of sixteen), so a hole as wide as
+#: this is no hole that a process left.
+HOLES_WINDOW: Final = 64
 
 
 class Claims:
@@ -104,7 +106,7 @@ class Claims:
         """Return the free values ≥ ``floor`` that lie below a taken one, within a window."""
         first, highest = self.first_free(resource, floor), self._highest.get(resource, -1)
         taken = self._taken.get(resource, ())
-        last = min(highest, first + _HOLES_WINDOW)
+        last = min(highest, first + HOLES_WINDOW)
         return [value for value in range(first, last) if value not in taken]
 
     def unclaimed_below(self, resource: str, head: int) -> list[int]:
@@ -115,7 +117,7 @@ class Claims:
         if not taken:
             return []
         missing = (value for value in range(min(taken), head) if value not in taken)
-        return list(islice(missing, _HOLES_WINDOW))
+        return list(islice(missing, HOLES_WINDOW))
 
     def reaches_past(self, resource: str, value: int) -> bool:
         """Whether a later value than ``value`` is claimed or held: it waits for it in line."""

@@ -96,8 +96,7 @@ class EndedSagas:
                 state=state.state,
                 reason=f"what it ended on has changed: {'; '.join(texts)}. A person ended it, so "
                 "nothing is sent for it",
-                question="does value have to be moved by hand? See: coordinator show "
-                f"{state.saga}",
+                question=f"does value have to be moved by hand? See: coordinator show {state.saga}",
                 until_s=0,
             )
         self._changed = others

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Final
 from adapters.base import Attempt, Prepared
 from adapters.errors import Ambiguous, Rejected, Transient
 from coordinator.alarm import Notice
+from coordinator.claims import HOLES_WINDOW
 from coordinator.errors import ClaimTaken, Fenced
 from coordinator.heads import Heads
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw, Record
+from coordinator.ports import patience_s
 
 if TYPE_CHECKING:
     from coordinator.runner import Runner
@@ -26,12 +28,13 @@ __all__ = ["STREAM_PREFIX", "GapFiller"]
 
 #: Streams with this prefix hold the fills of one account.
 STREAM_PREFIX: Final = "signer:"
-#: A block should take a fill within so many slow blocks, and never is a person told sooner.
-_PATIENCE_BLOCKS: Final = 10
-_PATIENCE_S_MIN: Final = 60
 #: A fill is forgotten when it is this many finality periods deep.
 _BURIED_FINALITIES: Final = 3
 _STEP: Final = "fill"
+_WIDE_QUESTION: Final = (
+    "each would cost a self-spend, so none is filled: a node has told a nonce that is far too "
+    "high; look at the nodes of {chain}, end by a verdict what claimed it, or send them yourself"
+)
 _QUESTION: Final = (
     "every later transaction of {resource} waits behind it: can it pay, and is the fee cap of "
     "{chain} above what a block costs now?"
@@ -69,6 +72,14 @@ class _Pause:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """A hole that is too wide to be one: nothing of it is filled."""
+
+    first: int
+    since_ms: int
+
+
 class GapFiller:
     """Finds holes, fills those that stay, and pursues each fill until it is buried."""
 
@@ -80,6 +91,7 @@ class GapFiller:
         self._heads = Heads(runner, self._lines)
         self._fills: dict[_Hole, _Fill] = {}
         self._pauses: dict[_Hole, _Pause] = {}
+        self._wide: dict[tuple[str, str], _Wide] = {}
         #: stream → the newest record of it that was read here.
         self._seqs: dict[str, int] = {}
         #: what is overdue or may become so; replaced as a whole, for a reader in another thread.
@@ -95,6 +107,12 @@ class GapFiller:
         for record in self._runner.journal.read(stream, self._seqs.get(stream, 0)):
             self._take(record)
 
+    def opened(self, chain: str) -> None:
+        """One more chain is driven here: take up what was passed over while it was not."""
+        for stream in self._runner.journal.streams(f"{STREAM_PREFIX}{chain}:"):
+            self._seqs.pop(stream, None)
+            self.read(stream)
+
     def reorganised(self, chain: str) -> None:
         """Blocks of ``chain`` were taken back: what they consumed is looked at again at once."""
         for fill in self._fills.values():
@@ -107,10 +125,16 @@ class GapFiller:
         """
         self._lines.begin()
         holes: list[_Hole] = []
+        now_ms = self._runner.clock.now_ms()
+        wide: dict[tuple[str, str], _Wide] = {}
         for chain, adapter in self._runner.adapters.items():
             for resource in adapter.sequences():
-                holes += [(chain, resource, value) for value in await self._holes(chain, resource)]
-        now_ms = self._runner.clock.now_ms()
+                values, line = await self._holes(chain, resource), (chain, resource)
+                if len(values) < HOLES_WINDOW:
+                    holes += [(chain, resource, value) for value in values]
+                else:
+                    wide[line] = self._wide.get(line, _Wide(values[0], now_ms))
+        self._wide = wide
         for hole in holes:
             pause = self._seen.get(hole)
             if pause is not None and pause.again_ms <= now_ms:
@@ -121,7 +145,8 @@ class GapFiller:
         for fill in tuple(self._fills.values()):
             await self._pursue(fill)
         await self._heads.look()
-        self.notices = (*self._unfilled(), *self._overdue(), *self._heads.notices())
+        unfilled = (*self._too_wide(), *self._unfilled())
+        self.notices = (*unfilled, *self._overdue(), *self._heads.notices())
 
     # ------------------------------------------------------------ holes
 
@@ -267,12 +292,26 @@ class GapFiller:
 
     def _patience_s(self, chain: str) -> int:
         slow_ms = int(self._runner.adapters[chain].terms()["block_time_ms"]["slow"])
-        return max(_PATIENCE_S_MIN, _PATIENCE_BLOCKS * slow_ms // 1000)
+        return patience_s(slow_ms)
 
     def _depth(self, chain: str) -> int:
         return _BURIED_FINALITIES * int(self._runner.adapters[chain].terms()["finality_blocks"])
 
     # ------------------------------------------------------------ what a person is told
+
+    def _too_wide(self) -> list[Notice]:
+        """Tell of holes that no process can have left."""
+        return [
+            Notice(
+                saga=f"{STREAM_PREFIX}{chain}:{resource}",
+                state="unfilled",
+                reason=f"{HOLES_WINDOW} nonces or more of {resource} on {chain}, from {wide.first} "
+                "on, are nobody's, and a later one is claimed",
+                question=_WIDE_QUESTION.format(chain=chain),
+                until_s=wide.since_ms // 1000,
+            )
+            for (chain, resource), wide in self._wide.items()
+        ]
 
     def _unfilled(self) -> list[Notice]:
         """Tell of holes that could not be filled."""

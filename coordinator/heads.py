@@ -12,7 +12,7 @@ of the saga frees its nonce, too.
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from adapters.base import Attempt
 from adapters.errors import Ambiguous, Transient
@@ -20,6 +20,7 @@ from coordinator.alarm import Notice
 from coordinator.journal.base import ClaimRow
 from coordinator.journal.derive import SAGA_PREFIX
 from coordinator.lines import Line, Lines
+from coordinator.ports import patience_s
 from coordinator.saga import Now, SagaState, fold
 from coordinator.saga.forward import late_clocks
 from coordinator.saga.table import ENDS
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
     from coordinator.runner import Runner
 
 __all__ = ["Heads", "is_due", "is_pursued", "may_be_sent"]
-
-#: A block should take it within so many slow blocks, and never is a person told sooner.
-_PATIENCE_BLOCKS: Final = 10
-_PATIENCE_S_MIN: Final = 60
 
 
 @dataclass(slots=True)
@@ -167,8 +164,7 @@ class Heads:
         else:
             way_on = "may still land and is not sent again"
             question = f"may it land? Else let {account} pay itself nothing under that nonce"
-        patience_s = max(_PATIENCE_S_MIN, _PATIENCE_BLOCKS * step.slow_ms // 1000)
-        until_s = self._runner.clock.now_ms() // 1000 + patience_s
+        until_s = self._runner.clock.now_ms() // 1000 + patience_s(step.slow_ms)
         return Notice(
             saga=state.saga,
             state=state.state,

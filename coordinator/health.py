@@ -26,7 +26,7 @@ from coordinator.open_claims import ended_with_open_claims, open_claims_of
 from coordinator.pause_view import letting_go
 from coordinator.pausing import pauses_in
 from coordinator.signers import check_keystore, check_remote, open_holder, read_keystore
-from coordinator.unexplained import halted
+from coordinator.unexplained import accepting, halted
 
 __all__ = [
     "Examinable",
@@ -317,7 +317,7 @@ def _open_claim_findings(path: Path) -> Iterator[Finding]:
 
 
 def _halt_findings(path: Path) -> Iterator[Finding]:
-    """Yield the accounts that stand still since a recovery, until a person has looked."""
+    """Yield the accounts that stand still until a person has looked at what they signed."""
     if not path.exists():
         return
     reader = open_readonly(path)
@@ -326,10 +326,9 @@ def _halt_findings(path: Path) -> Iterator[Finding]:
             txs = ", ".join(item.tx for item in found)
             yield Finding(
                 False,
-                f"{chain}: {account} stands still for new sagas: it signed {txs}, which nothing in "
-                "the recovered journal explains",
-                f"look at it, then: coordinator recover --accept {found[0].tx} --by NAME --reason "
-                "TEXT",
+                f"{chain}: {account} stands still: it signed {txs}, which no record explains, so "
+                "it begins nothing new",
+                f"look at it, then: {accepting(found[0].tx)}",
                 _STUCK,
             )
     finally:

@@ -128,11 +128,12 @@ class Keyring:
         """Ask each remote signer that was given out for its key; compare it with the pinned one.
 
         Args:
-            patient: one that does not answer is no reason to stop: what is stored already can be
-                sent and watched without it, and each of its signatures is verified anyway.
+            patient: one that does not answer, or has not loaded its key, is no reason to stop: what
+                is stored already can be sent and watched without it, and each of its signatures is
+                verified anyway.
 
         Raises:
-            KeysError: one holds another key, or does not answer.
+            KeysError: one holds another key; or does not answer, or has no such key.
         """
         answers = await asyncio.gather(
             *(compare_remote(holder) for holder in self._holders.values()), return_exceptions=True

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.errors import Ambiguous, Transient
 from coordinator.alarm import Notice
-from coordinator.open_claims import OpenClaim, open_claims_of, patience_s
+from coordinator.open_claims import OpenClaim, open_claims_of
+from coordinator.ports import patience_s
 from coordinator.saga import SagaState, has_open_claims
 from coordinator.saga.table import ENDS
 
@@ -47,7 +48,7 @@ class LooseEnds:
             # The turn that wrote the end did nothing else: the burn is for the next one.
             live.dirty = True
             steps = (state.step(claim.step) for claim in self._claims[state.saga])
-            untils_ms += [now_ms + patience_s(state, step) * 1000 for step in steps]
+            untils_ms += [now_ms + patience_s(step.slow_ms) * 1000 for step in steps]
         stay_ms = max(self._stays_ms.get(state.saga, 0), *untils_ms)
         self._stays_ms[state.saga] = stay_ms
         if now_ms < stay_ms:

@@ -36,19 +36,24 @@ class NodeWatch:
     def __init__(self, adapters: Mapping[str, object], now_s: Callable[[], int]) -> None:
         self._adapters = adapters
         self._now_s = now_s
-        #: (chain, node, word) → until when it should have ended by itself.
-        self._until: dict[tuple[str, str, str], int] = {}
+        #: (chain, node) → until when it should have ended by itself, whatever its word is by turns.
+        self._until: dict[tuple[str, str], int] = {}
+
+    def watch(self, chain: str, adapter: object) -> None:
+        """Look at one more chain from now on; plain, for a reader in another thread."""
+        self._adapters = {**self._adapters, chain: adapter}
 
     def notices(self) -> tuple[Notice, ...]:
-        """Return one notice for each node in trouble, the same words while it is the same one."""
-        until: dict[tuple[str, str, str], int] = {}
+        """Return one notice for each node in trouble; it is one trouble while its words change."""
+        until: dict[tuple[str, str], int] = {}
         found = []
         for chain, adapter in self._adapters.items():
             if not isinstance(adapter, Attended):
                 continue
-            stands = "" if adapter.is_agreed() else "; nothing becomes final without a majority"
+            agreed = adapter.is_agreed()
+            stands = "" if agreed else "; nothing becomes final without a majority"
             for node, word in adapter.node_troubles().items():
-                key = (chain, node, word)
+                key = (chain, node)
                 until[key] = self._until.get(key, self._now_s() + _PATIENCE_S)
                 found.append(
                     Notice(
@@ -57,6 +62,7 @@ class NodeWatch:
                         reason=f"{chain}: node {node} is {word}{stands}",
                         question="is that node up, synced and ours? See: coordinator doctor",
                         until_s=until[key],
+                        about=f"{node} {'' if agreed else 'and no majority'}",
                     )
                 )
         self._until = until

@@ -7,11 +7,12 @@ it until it is burnt. Everything here follows from records.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any
 
 from coordinator.alarm import Notice
-from coordinator.journal.base import Record
+from coordinator.journal.base import Record, Streams
 from coordinator.journal.reading import JournalReader
+from coordinator.ports import patience_s
 from coordinator.saga import Effort, SagaState, Step, fold, has_open_claims
 from coordinator.saga.table import ENDS
 
@@ -20,12 +21,7 @@ __all__ = [
     "ended_with_open_claims",
     "open_claims",
     "open_claims_of",
-    "patience_s",
 ]
-
-#: A block should take a burn within so many slow blocks; a person is told no sooner than this.
-_PATIENCE_BLOCKS: Final = 10
-_PATIENCE_S_MIN: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +96,13 @@ class OpenClaim:
         }
 
 
-class _Streams(Protocol):
-    """The part of a journal that reading a saga needs."""
-
-    def read(self, stream: str, after: int = 0) -> list[Record]:
-        """Return the records of ``stream`` with seq > ``after``."""
-
-
 def ended_with_open_claims(reader: JournalReader) -> list[SagaState]:
     """Return the ended sagas of a journal whose tombstone left a claim that is still open."""
     folds = [fold(reader.read(stream)) for stream in reader.streams_with_open_claims()]
     return [state for state in folds if state.state in ENDS and has_open_claims(state)]
 
 
-def open_claims_of(journal: _Streams, state: SagaState) -> tuple[OpenClaim, ...]:
+def open_claims_of(journal: Streams, state: SagaState) -> tuple[OpenClaim, ...]:
     """Return the open claims of a saga that has ended; reads its records only if it has any."""
     if state.state not in ENDS or not has_open_claims(state):
         return ()
@@ -150,7 +139,7 @@ def _of_step(
             since_ms = 0
         elif record.kind == "intent" and data["purpose"] == "burn":
             until_s, burn = data["until_s"], data["tx"]
-    until_s = max(until_s, since_ms // 1000 + patience_s(state, step))
+    until_s = max(until_s, since_ms // 1000 + patience_s(step.slow_ms))
     claims = dict.fromkeys(
         claim
         for attempt in effort.attempts
@@ -163,9 +152,3 @@ def _of_step(
         )
         for account, nonce in claims
     ]
-
-
-def patience_s(state: SagaState, step: Step) -> int:
-    """Return how long burning an open claim may take, in seconds."""
-    slow_ms = int(state.plan["chains"][step.chain]["block_time_ms"]["slow"])
-    return max(_PATIENCE_S_MIN, _PATIENCE_BLOCKS * slow_ms // 1000)

@@ -1,12 +1,13 @@
 """A pause as people see it: what was asked for, and how far it is effective (R10)."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from coordinator.journal.pauses import Pause, Pauses
 from coordinator.saga import SagaState
 from coordinator.saga.holding import held_steps, holders, still_out
 
-__all__ = ["letting_go", "pause_item", "pause_of", "pause_view"]
+__all__ = ["letting_go", "pause_from", "pause_item", "pause_of", "pause_view"]
 
 
 def pause_of(state: SagaState, pauses: Pauses) -> tuple[Pause, ...]:
@@ -46,6 +47,11 @@ def pause_item(pause: Pause) -> dict[str, Any]:
         "at_ms": pause.at_ms,
         "accounts": list(pause.accounts),
     }
+
+
+def pause_from(item: Mapping[str, Any]) -> Pause:
+    """Return the pause that `pause_item` told."""
+    return Pause(**{**item, "accounts": tuple(item["accounts"])})
 
 
 def letting_go(pause: Pause) -> str:

@@ -6,13 +6,14 @@ the transaction that would begin a step. Confirm, undo, burn and stored bytes ar
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from coordinator.appending import append_one
 from coordinator.errors import Conflict, Fenced, Held, Irreversible
-from coordinator.journal.base import Entry, Journal, Record
+from coordinator.journal.base import Entry, Journal, Streams
 from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.journal.pauses import Pause, Pauses, fold_pauses
+from coordinator.pause_view import letting_go
 from coordinator.saga import SagaState
 
 __all__ = ["pause", "pause_saga", "pauses_in", "require_unpaused", "unpause", "unpause_saga"]
@@ -20,14 +21,7 @@ __all__ = ["pause", "pause_saga", "pauses_in", "require_unpaused", "unpause", "u
 _TRIES: Final = 8
 
 
-class _Streams(Protocol):
-    """The part of a journal that reading needs."""
-
-    def read(self, stream: str, after: int = 0) -> list[Record]:
-        """Return the records of ``stream`` with seq > ``after``."""
-
-
-def pauses_in(journal: _Streams) -> Pauses:
+def pauses_in(journal: Streams) -> Pauses:
     """Return the pauses of signers, chains and everything that stand now."""
     return fold_pauses(journal.read(OPERATOR_STREAM))
 
@@ -107,7 +101,7 @@ async def unpause_saga(journal: Journal, saga: str, *, by: str, reason: str) -> 
     return await append_one(journal, saga, unpaused)
 
 
-def require_unpaused(journal: _Streams, lock: Mapping[str, Any]) -> None:
+def require_unpaused(journal: Streams, lock: Mapping[str, Any]) -> None:
     """Refuse to start a plan that a pause would hold back (R11: charged for the whole plan).
 
     Raises:
@@ -124,7 +118,7 @@ def require_unpaused(journal: _Streams, lock: Mapping[str, Any]) -> None:
                 steps += [] if step["id"] in steps else [step["id"]]
     if held:
         told = "; ".join(f"{found.words} (steps {', '.join(s)})" for found, s in held.items())
-        ways = " ".join(f"coordinator unpause {found.option} --by NAME" for found in held)
+        ways = "; ".join(letting_go(found) for found in held)
         raise Held(f"{told}. The plan was not started and nothing was sent. To go on: {ways}")
 
 

@@ -4,7 +4,7 @@ Nothing here is durable and nothing is sent; what comes out is a draft for the t
 """
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -14,6 +14,7 @@ from adapters.errors import Rejected, Transient
 from coordinator.claims import Scope
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw
+from coordinator.ports import PATIENCE_BLOCKS, patience_s
 from coordinator.saga import Act, SagaState, Step, Wait
 from coordinator.saga.overdue import says_already, stuck_entry
 from coordinator.saga.table import ENDS, INTENTS
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from coordinator.runner import Runner
 
 __all__ = ["Draft", "Preparing", "alarm_s"]
-
-_ALARM_S_MIN: Final = 60
-#: Blocks after which somebody is told that no block shows what was sent.
-_PATIENCE_BLOCKS: Final = 10
 
 
 class Draft(Struct):
@@ -121,7 +118,7 @@ class Preparing:
             number=len(effort.attempts) + 1,
             purpose=purpose,
             chain=chain,
-            until_s=alarm_s(step, _PATIENCE_BLOCKS, self._runner.clock.now_ms()),
+            until_s=alarm_s(step, PATIENCE_BLOCKS, self._runner.clock.now_ms()),
         )
         if step.reveals and direction == "forward":
             data["hashlock"] = live.asking.hashlock(step)
@@ -192,4 +189,4 @@ def alarm_s(step: Step, blocks: int, now_ms: int) -> int:
     """Return the host time (Unix s) at which ``blocks`` slow blocks of the step's chain are over,
     a minute from now at the soonest.
     """
-    return now_ms // 1000 + max(_ALARM_S_MIN, blocks * step.slow_ms // 1000)
+    return now_ms // 1000 + patience_s(step.slow_ms, blocks)

@@ -14,6 +14,7 @@ from coordinator.adoption import task_of
 from coordinator.errors import Irreversible
 from coordinator.saga import SagaState, Step
 from coordinator.saga.table import ENDS
+from coordinator.views import standing
 
 __all__ = ["VOID", "Exported", "export_recovery"]
 
@@ -24,7 +25,6 @@ VOID: Final = (
     "can not, no step below may be released, credited or redeemed on its chain, and no preimage "
     "of it may have been told to anybody."
 )
-_OUT: Final = frozenset({"unknown", "included", "done"})
 
 
 class _Stored(Protocol):
@@ -100,7 +100,8 @@ def _standing(state: SagaState) -> list[Step]:
         raise Irreversible(
             f"saga {state.saga} has decided to commit: what is out belongs to others, and a "
             "preimage may be public. Nothing was written. A hold past its expiry that nobody "
-            f"redeems: coordinator resolve {state.saga} STEP --reclaim (two persons)."
+            f"redeems: coordinator resolve {state.saga} STEP --reclaim --by A --by B "
+            "--reason TEXT."
         )
     pivot = state.pivot
     if (
@@ -110,17 +111,11 @@ def _standing(state: SagaState) -> list[Step]:
     ):
         raise Irreversible(
             f"step {pivot.id} may be paid already and the decision follows it alone. Nothing was "
-            f"written. First: coordinator rollback {state.saga}, which burns it if it can be."
+            f"written. First: coordinator rollback {state.saga} --reason TEXT, which burns it if "
+            "it can be."
         )
     among = reclaimed if state.state in ("confirming", "committed") else state.steps
-    found = [
-        step
-        for step in among
-        if step.forward
-        and state.effort(step.id, "forward").phase in _OUT
-        and state.effort(step.id, "undo").phase != "done"
-        and state.effort(step.id, "confirm").phase != "done"
-    ]
+    found = [step for step in standing(state) if step.forward and step in among]
     if state.state in ENDS or not found:
         raise Irreversible(
             f"nothing of saga {state.saga} is out ({state.state}): there is nothing to bring home. "
@@ -184,7 +179,7 @@ def _text(document: Mapping[str, Any]) -> str:
         *_wrapped(document["void"]),
         "",
         f"Made from {document['records']} records, the newest {document['head']}.",
-        f"While the coordinator can run, let it: coordinator rollback {document['saga']}.",
+        f"While the coordinator can run: coordinator rollback {document['saga']} --reason TEXT",
         "Take back one step after the other, in this order, each when the one before is final.",
     ]
     for number, part in enumerate(document["steps"], 1):

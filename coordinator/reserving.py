@@ -4,6 +4,7 @@ Only the journal makes either of them exclusive; what is read here may be old by
 journal refuses what does not fit any more.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,16 +26,17 @@ async def amounts_of(adapters: Mapping[str, Adapter], lock: Mapping[str, Any]) -
     Raises:
         PreflightError: an account's balance can not be read.
     """
-    rows = []
-    for chain, account, asset, amount in _sums(lock["steps"]):
+
+    async def row(chain: str, account: str, asset: str, amount: str) -> list[str]:
         try:
             available = await adapters[chain].balance(account, asset)
         except AdapterError as error:
             raise PreflightError(
                 f"{chain}: the balance of {account} can not be read: {error}. Nothing was sent."
             ) from error
-        rows.append([chain, account, asset, amount, str(available)])
-    return rows
+        return [chain, account, asset, amount, str(available)]
+
+    return list(await asyncio.gather(*(row(*what) for what in _sums(lock["steps"]))))
 
 
 def _sums(steps: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:

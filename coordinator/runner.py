@@ -18,9 +18,10 @@ from coordinator.claims import Claims
 from coordinator.ended import EndedSagas
 from coordinator.errors import JournalBroken, JournalHeld
 from coordinator.gaps import STREAM_PREFIX, GapFiller
+from coordinator.held_back import HeldBack
 from coordinator.journal.base import Journal, Record
 from coordinator.journal.derive import OPERATOR_STREAM
-from coordinator.journal.pauses import Pauses, fold_pauses
+from coordinator.journal.pauses import fold_pauses
 from coordinator.last_pass import LastPass
 from coordinator.lines import Lines
 from coordinator.live import Live
@@ -299,9 +300,9 @@ class Runner:
         return (*beside, *self._nodes.notices())
 
     @property
-    def pauses(self) -> Pauses:
-        """What operators hold back, as last read; for whoever shows it, from any thread."""
-        return self._pauses
+    def held(self) -> HeldBack:
+        """What holds sagas back from outside, as last read; for whoever shows it, any thread."""
+        return HeldBack(self._pauses, self._strangers.standing)
 
     async def _watch_times(self) -> None:
         while True:

@@ -23,7 +23,7 @@ from coordinator.journal.base import Entry, Journal, Record, SagaRow
 from coordinator.pausing import require_unpaused
 from coordinator.reserving import amounts_of, coins_of
 from coordinator.saga import SagaState, Step, fold
-from coordinator.saga.questions import allowed
+from coordinator.saga.questions import refusals
 from coordinator.saga.state import Direction
 from coordinator.saga.table import ENDS
 from coordinator.unexplained import require_moving
@@ -36,6 +36,7 @@ __all__ = [
     "load",
     "new_saga_id",
     "record_verdict",
+    "require_allowed",
     "start",
 ]
 
@@ -224,8 +225,7 @@ async def record_verdict(
     def entry(state: SagaState) -> Entry:
         if state.state in ENDS:
             raise Irreversible(f"saga {saga} is {state.state}. Nothing was sent.")
-        _require_ended_first(state, state.step(step), direction, verdict)
-        _require_allowed(state, state.step(step), direction, verdict)
+        require_allowed(state, state.step(step), direction, verdict)
         facts = dict(args)
         if verdict == "cap":
             # The cap helps the attempts that are to come, not those that are out.
@@ -248,31 +248,18 @@ async def record_verdict(
     return await append_one(journal, saga, entry)
 
 
-def _require_allowed(state: SagaState, step: Step, direction: Direction, verdict: str) -> None:
-    """Refuse a verdict that the state of the effort does not take, naming those that it does."""
-    known = allowed(state, step, direction)
-    if verdict not in known:
-        raise Irreversible(
-            f"{verdict.replace('_', '-')} is no answer for the {direction} of step {step.id} now. "
-            f"It takes: {', '.join(known).replace('_', '-') or 'none'}. Nothing was recorded."
-        )
+def require_allowed(state: SagaState, step: Step, direction: Direction, verdict: str) -> None:
+    """Refuse a verdict that the state of the effort does not take.
 
-
-def _require_ended_first(state: SagaState, step: Step, direction: str, verdict: str) -> None:
-    """Refuse to look away from bytes that can still take effect."""
-    effort = state.effort(step.id, direction)
-    if verdict != "write_off" or direction != "forward" or effort.phase == "not_done":
-        return
-    if step.pivot and effort.attempts:
+    Raises:
+        Irreversible: why, and which verdicts it takes.
+    """
+    rules = refusals(state, step, direction)
+    if rules[verdict] is not None:
+        known = ", ".join(verdict for verdict, why in rules.items() if why is None)
         raise Irreversible(
-            f"step {step.id} may be paid already and the decision follows it alone: it can not be "
-            f"written off. End it first: coordinator resolve {state.saga} {step.id} --burn. "
-            "Nothing was recorded."
-        )
-    if effort.attempts and step.kill and not effort.killing:
-        raise Irreversible(
-            f"an attempt of step {step.id} can still land. End it first: coordinator resolve "
-            f"{state.saga} {step.id} --burn. Nothing was recorded."
+            f"{rules[verdict]}. Nothing was recorded. The {direction} of step {step.id} takes now: "
+            f"{known.replace('_', '-') or 'no verdict'}."
         )
 
 

@@ -18,7 +18,7 @@ from coordinator.journal.base import Entry
 from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.operator_stream import Operator, Unexplained, fold_operator
 from coordinator.saga import SagaState
-from coordinator.unexplained import is_attempt, unexplained_entry
+from coordinator.unexplained import accepting, halt_words, is_attempt, unexplained_entry
 
 if TYPE_CHECKING:
     from coordinator.runner import Runner
@@ -40,7 +40,8 @@ class Strangers:
         self._compared: set[tuple[str, str]] = set()
         #: (chain, account, value) consumed and unclaimed → host ms until which its name may come.
         self._nameless: dict[tuple[str, str, int], int] = {}
-        #: (chain, account) → why it begins nothing new, in words; replaced as a whole.
+        #: (chain, account) → what it begins nothing new for, and in words; replaced as a whole.
+        self.standing: Mapping[tuple[str, str], list[Unexplained]] = {}
         self.halts: Mapping[tuple[str, str], str] = {}
         #: replaced as a whole, for a reader in another thread.
         self.notices: tuple[Notice, ...] = ()
@@ -53,8 +54,8 @@ class Strangers:
             claims = self._runner.claims.get(item.chain)
             if claims is not None:
                 claims.enter(item.claim)
-        halted = self._operator.halted
-        self.halts = {where: _words(where, items) for where, items in halted.items()}
+        self.standing = self._operator.halted
+        self.halts = halt_words(self.standing)
         self.notices = tuple(_notice(item) for item in self._operator.open)
 
     def opened(self, chain: str) -> None:
@@ -148,19 +149,12 @@ class Strangers:
         return unexplained_entry(self._runner.journal, chain, seen)
 
 
-def _words(where: tuple[str, str], items: list[Unexplained]) -> str:
-    chain, account = where
-    more = f" and {len(items) - 1} more" if len(items) > 1 else ""
-    return f"{account} on {chain} signed {items[0].tx}{more}, which no record explains"
-
-
 def _notice(item: Unexplained) -> Notice:
     return Notice(
         saga=OPERATOR_STREAM,
         state="halted",
         reason=f"{', '.join(item.accounts)} on {item.chain} signed {item.tx}, which no record "
         f"explains ({'; '.join(item.texts)}): it begins nothing new",
-        question="who else has this key? Once somebody has looked: coordinator recover --accept "
-        f'"{item.tx}" --by NAME --reason TEXT',
+        question=f"who else has this key? Once somebody has looked: {accepting(item.tx)}",
         until_s=0,
     )

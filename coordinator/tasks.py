@@ -143,11 +143,11 @@ def forward_facts(forward: Effort) -> dict[str, Any] | None:
 
 
 def since(state: SagaState, chain: str) -> int:
-    """Return the lowest height at which anything open of this saga can be on ``chain``."""
-    heights = [
-        attempt.since
-        for (name, _), effort in state.efforts.items()
-        if state.step(name).chain == chain
-        for attempt in effort.attempts
-    ]
+    """Return the lowest height at which anything of this saga was prepared or seen on ``chain``."""
+    heights: list[int] = []
+    for (name, _), effort in state.efforts.items():
+        if state.step(name).chain == chain:
+            heights += [attempt.since for attempt in effort.attempts]
+            # A reorganisation may have put it below the block at which it was prepared.
+            heights += [effort.height] if effort.height else []
     return min(heights, default=int(state.clocks[chain]["height"]))

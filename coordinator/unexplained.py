@@ -11,11 +11,19 @@ from typing import Any, Protocol
 from adapters.base import Claim, Signed
 from adapters.survey import Movement
 from coordinator.errors import JournalError, PreflightError
-from coordinator.journal.base import ClaimRow, Entry, Record
+from coordinator.journal.base import ClaimRow, Entry, Streams
 from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.operator_stream import Unexplained, fold_operator
 
-__all__ = ["Claims", "halted", "is_attempt", "require_moving", "unexplained_entry"]
+__all__ = [
+    "Claims",
+    "accepting",
+    "halt_words",
+    "halted",
+    "is_attempt",
+    "require_moving",
+    "unexplained_entry",
+]
 
 
 class Claims(Protocol):
@@ -26,13 +34,6 @@ class Claims(Protocol):
 
     def claim(self, chain: str, resource: str, value: int) -> ClaimRow | None:
         """Return who claimed a nonce or coin."""
-
-
-class _Streams(Protocol):
-    """The part of a journal that has streams."""
-
-    def read(self, stream: str, after: int = 0) -> list[Record]:
-        """Return the records of ``stream`` with seq > ``after``."""
 
 
 def is_attempt(journal: Claims, tx_id: str) -> bool:
@@ -72,12 +73,30 @@ def unexplained_entry(
     )
 
 
-def halted(journal: _Streams) -> dict[tuple[str, str], list[Unexplained]]:
+def halted(journal: Streams) -> dict[tuple[str, str], list[Unexplained]]:
     """Return (chain, account) → the transactions for which it stands still."""
     return fold_operator(journal.read(OPERATOR_STREAM)).halted
 
 
-def require_moving(journal: _Streams, reservations: Iterable[Sequence[Any]]) -> None:
+def halt_words(
+    standing: Mapping[tuple[str, str], Sequence[Unexplained]],
+) -> dict[tuple[str, str], str]:
+    """Return (chain, account) → why it begins nothing new, in words."""
+    words = {}
+    for (chain, account), items in standing.items():
+        more = f" and {len(items) - 1} more" if len(items) > 1 else ""
+        words[chain, account] = (
+            f"{account} on {chain} signed {items[0].tx}{more}, which no record explains"
+        )
+    return words
+
+
+def accepting(tx: str) -> str:
+    """Return the command by which a person lets accounts move again after a look."""
+    return f'coordinator recover --accept "{tx}" --by NAME --reason TEXT'
+
+
+def require_moving(journal: Streams, reservations: Iterable[Sequence[Any]]) -> None:
     """Refuse to start what takes anything from an account that stands still.
 
     Args:
@@ -89,10 +108,8 @@ def require_moving(journal: _Streams, reservations: Iterable[Sequence[Any]]) -> 
     standing: Mapping[tuple[str, str], list[Unexplained]] = halted(journal)
     for chain, account, *_ in reservations if standing else ():
         if (chain, account) in standing:
-            txs = [item.tx for item in standing[chain, account]]
-            more = f" and {len(txs) - 1} more" if len(txs) > 1 else ""
+            tx, words = standing[chain, account][0].tx, halt_words(standing)[chain, account]
             raise PreflightError(
-                f"{account} on {chain} stands still: it signed {txs[0]}{more}, which no record "
-                "explains. Nothing was sent. Look at it (coordinator recover), then: coordinator "
-                f'recover --accept "{txs[0]}" --by NAME --reason TEXT'
+                f"{words}: it stands still. Nothing was sent. Look at it (coordinator recover), "
+                f"then: {accepting(tx)}"
             )

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from adapters.assets import format_amount
+from coordinator.held_back import NOTHING_HELD, HeldBack, ways_on
 from coordinator.journal.base import Record, SagaRow
-from coordinator.journal.pauses import NO_PAUSES, Pauses
 from coordinator.open_claims import OpenClaim
-from coordinator.pause_view import letting_go, pause_of, pause_view
-from coordinator.saga import Effort, Now, SagaState, Step, decide
+from coordinator.pause_view import pause_view
+from coordinator.saga import Effort, SagaState, Step, Wait, decide
 from coordinator.saga.table import ENDS
 
 __all__ = [
@@ -42,15 +42,15 @@ def saga_view(
     *,
     now_ms: int,
     open_claims: Sequence[OpenClaim] = (),
-    pauses: Pauses = NO_PAUSES,
+    held: HeldBack = NOTHING_HELD,
 ) -> dict[str, Any]:
     """Return everything about one saga as JSON (``show --json``).
 
     Args:
         open_claims: those of a saga that has ended (`coordinator.open_claims`).
-        pauses: what operators hold back beside single sagas.
+        held: what holds it back beside its own pause.
     """
-    pause = pause_view(state, pauses)
+    pause = pause_view(state, held.pauses)
     return {
         "v": VIEW_VERSION,
         "saga": state.saga,
@@ -72,9 +72,9 @@ def saga_view(
             asset: amount_view(state, asset, amount) for asset, amount in sorted(state.fees.items())
         },
         "verdicts": [dict(verdict) for verdict in state.verdicts],
-        "waiting": waiting(state, now_ms, pauses),
+        "waiting": waiting(state, now_ms, held),
         "open_claims": [claim.view() for claim in open_claims],
-        "advice": advice(state, now_ms=now_ms, pauses=pauses),
+        "advice": advice(state, now_ms=now_ms, held=held),
     }
 
 
@@ -132,14 +132,16 @@ def _effort_view(effort: Effort) -> dict[str, Any]:
     }
 
 
-def waiting(state: SagaState, now_ms: int, pauses: Pauses = NO_PAUSES) -> list[dict[str, Any]]:
+def waiting(state: SagaState, now_ms: int, held: HeldBack = NOTHING_HELD) -> list[dict[str, Any]]:
     """Return what a live saga waits for: reason, until when (Unix s), step and direction."""
-    if state.state in ENDS:
-        return []
     return [
         {"reason": wait.reason, "until_s": wait.until_s, "step": wait.step, "dir": wait.direction}
-        for wait in decide(state, Now(now_ms, {}, pauses)).waits
+        for wait in _waits(state, now_ms, held)
     ]
+
+
+def _waits(state: SagaState, now_ms: int, held: HeldBack) -> tuple[Wait, ...]:
+    return () if state.state in ENDS else decide(state, held.now(now_ms)).waits
 
 
 def row_view(
@@ -149,7 +151,7 @@ def row_view(
     attended: bool,
     now_ms: int,
     open_claims: Sequence[OpenClaim] = (),
-    pauses: Pauses = NO_PAUSES,
+    held: HeldBack = NOTHING_HELD,
 ) -> dict[str, Any]:
     """Return one line of ``status --json``.
 
@@ -157,11 +159,11 @@ def row_view(
         state: the fold of an open saga; None for one that has ended, which needs none.
         attended: a live process drives it.
         open_claims: those of a saga that has ended.
-        pauses: what operators hold back beside single sagas.
+        held: what holds it back beside its own pause.
     """
     at_risk = _at_risk(state) if state is not None and state.state not in ENDS else {}
-    waits = [] if state is None else waiting(state, now_ms, pauses)
-    pause = None if state is None else pause_view(state, pauses)
+    waits = [] if state is None else waiting(state, now_ms, held)
+    pause = None if state is None else pause_view(state, held.pauses)
     return {
         "v": VIEW_VERSION,
         "saga": row.saga,
@@ -205,14 +207,14 @@ def _at_risk(state: SagaState) -> dict[str, int]:
     return sums
 
 
-def advice(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES) -> dict[str, Any]:
+def advice(state: SagaState, *, now_ms: int, held: HeldBack = NOTHING_HELD) -> dict[str, Any]:
     """Answer what a person asks at 3 a.m.: is it safe, what stands, what now, until when."""
     open_steps = [] if state.state in ENDS else standing(state)
     return {
         "standing": [step.id for step in open_steps],
         "where": [place for step in open_steps for place in _places(state, step)],
         "irreversible": _irreversible(state),
-        "next": _next_command(state, now_ms, pauses),
+        "next": _next_command(state, now_ms, held),
         "deadline_s": state.deadline_s,
         "left_s": state.deadline_s - now_ms // 1000,
     }
@@ -244,17 +246,15 @@ def _irreversible(state: SagaState) -> str:
     return "nothing: every effect so far can be taken back"
 
 
-def _next_command(state: SagaState, now_ms: int, pauses: Pauses) -> str:
+def _next_command(state: SagaState, now_ms: int, held: HeldBack) -> str:
     if state.state in ENDS:
         return f"coordinator audit show {state.saga}"
     if state.stuck is not None:
         return f"{state.stuck['question']}; then: coordinator resume {state.saga}"
     if state.state == "running" and now_ms // 1000 > state.deadline_s:
         return f"coordinator resume {state.saga}    (the deadline is past: it will roll back)"
-    held = pause_of(state, pauses)
-    if held:
-        return "; ".join(letting_go(pause) for pause in held)
-    return f"coordinator resume {state.saga}"
+    ways = ways_on(state, _waits(state, now_ms, held), held)
+    return "; ".join(ways) or f"coordinator resume {state.saga}"
 
 
 def events_view(records: Sequence[Record]) -> list[dict[str, Any]]:

@@ -201,13 +201,24 @@ _RECORD: Final[_Schema] = _object(
     }
 )
 
+_HALTED: Final[_Schema] = _object(
+    {"chain": _TEXT, "account": _TEXT, "txs": _list(_TEXT), "command": _TEXT}
+)
+
 VIEW_SCHEMA: Final[_Schema] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "title": "what --json prints",
     "$defs": {
         "saga": {**_SAGA, "description": "show --json"},
         "status": {
-            **_object({"v": _V, "sagas": _list(_ROW), "pauses": _list(_PAUSE_ITEM)}),
+            **_object(
+                {
+                    "v": _V,
+                    "sagas": _list(_ROW),
+                    "pauses": _list(_PAUSE_ITEM),
+                    "halted": _list(_HALTED),
+                }
+            ),
             "description": "status --json",
         },
         "record": {**_RECORD, "description": "a line of audit show, watch, run, resume --json"},

@@ -2,12 +2,14 @@
 
 The runner writes alarms of live sagas as records. This thread is for the rest: something holds the
 loop, or a claim of a saga that has ended keeps an account's line jammed. It decides nothing and
-touches no saga.
+touches no saga. Nothing that goes wrong in a look or in an alarm ends it.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -19,8 +21,27 @@ _LONGEST_PAUSE_S: Final = 3600.0
 _NAME: Final = "watchdog"
 
 
+@dataclass(slots=True)
+class _Told:
+    """One trouble: monotonic s of its next alarm, the pause after it, when it was seen last."""
+
+    next_s: float
+    pause_s: float
+    seen_s: float = 0.0
+
+
 def _nothing() -> Sequence[Notice]:
     return ()
+
+
+def _failed(error: Exception) -> Notice:
+    return Notice(
+        _NAME,
+        "running",
+        f"watchdog: a look failed ({type(error).__name__}: {error}); it looks on, and sagas go on",
+        "what is broken? Please report it",
+        about="a look",
+    )
 
 
 class Watchdog:
@@ -31,7 +52,7 @@ class Watchdog:
         due_ms: host Unix ms at which the next wait ends, None while there is none; called from
             the watchdog's thread.
         alarm: called with each alarm, again after twice the time while it lasts, and once when the
-            loop moves again; called from the watchdog's thread.
+            loop moves again; called from the watchdog's thread; what it raises is left out.
         notices: what is waited for beside live sagas; called from the watchdog's thread.
         grace_s: how long the loop may be late.
         poll_s: how often to look.
@@ -55,8 +76,7 @@ class Watchdog:
         self._pause_s = grace_s
         #: how long the loop had been silent at the newest alarm, 0 for none.
         self._alarmed_s = 0.0
-        #: (saga, reason) → (monotonic s of the next alarm, pause after it).
-        self._told: dict[tuple[str, str], tuple[float, float]] = {}
+        self._told: dict[tuple[str, str], _Told] = {}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name=_NAME, daemon=True)
 
@@ -80,8 +100,12 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._ended.wait(self._poll_s):
-            self._watch_loop()
-            self._watch_notices()
+            for look in (self._watch_loop, self._watch_notices):
+                try:
+                    look()
+                except Exception as error:  # noqa: BLE001 - who watches must outlive the rest
+                    self._tell_again(_failed(error))
+            self._forget()
 
     def _watch_loop(self) -> None:
         silent_s = time.monotonic() - self._beat_s
@@ -102,24 +126,34 @@ class Watchdog:
         )
 
     def _say(self, text: str, question: str) -> None:
-        self._alarm(Notice(_NAME, "running", text, question))
+        self._ring(Notice(_NAME, "running", text, question))
+
+    def _ring(self, notice: Notice) -> None:
+        with suppress(Exception):  # there is nothing left through which its failure could be told
+            self._alarm(notice)
 
     def _late_s(self) -> float | None:
         due_ms = self._due_ms()
         return None if due_ms is None else time.time() - due_ms / 1000
 
     def _watch_notices(self) -> None:
-        """Tell what is overdue, each trouble by itself; what is over may be told anew."""
-        now_s = time.monotonic()
-        told: dict[tuple[str, str], tuple[float, float]] = {}
+        """Tell what is overdue, each trouble by itself."""
         for notice in self._notices():
-            if notice.until_s > time.time():
-                continue
-            key = (notice.saga, notice.reason)
-            next_s, pause_s = self._told.get(key, (now_s, self._grace_s))
-            if next_s <= now_s:
-                self._alarm(notice)
-                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-                next_s = now_s + pause_s
-            told[key] = (next_s, pause_s)
-        self._told = told
+            if notice.until_s <= time.time():
+                self._tell_again(notice)
+
+    def _tell_again(self, notice: Notice) -> None:
+        """Alarm, unless the same trouble was told a short time ago."""
+        now_s = time.monotonic()
+        key = (notice.saga, notice.about or notice.reason)
+        told = self._told.setdefault(key, _Told(now_s, self._grace_s))
+        told.seen_s = now_s
+        if told.next_s <= now_s:
+            told.pause_s = min(2 * told.pause_s, _LONGEST_PAUSE_S)
+            told.next_s = now_s + told.pause_s
+            self._ring(notice)
+
+    def _forget(self) -> None:
+        """What is over for a while may be told anew; what comes and goes is not told each time."""
+        since_s = time.monotonic() - self._grace_s
+        self._told = {key: told for key, told in self._told.items() if told.seen_s >= since_s}

@@ -45,11 +45,12 @@ def verdict_commands(state: SagaState) -> list[str]:
     commands = []
     for verdict in stuck["verdicts"]:
         if verdict == "cap" and verdict in fits:
-            bump = f"coordinator bump {state.saga} {name}"
-            commands.append(f"{bump} --fee-cap AMOUNT --by NAME --reason TEXT")
+            commands.append(
+                f"coordinator bump {state.saga} {name} --fee-cap AMOUNT --by NAME --reason TEXT"
+            )
         elif verdict in _VERDICT_OPTIONS and verdict in fits:
-            about = f"coordinator resolve {state.saga} {name}"
-            commands.append(f"{about} {_VERDICT_OPTIONS[verdict]} --reason TEXT")
+            options = _VERDICT_OPTIONS[verdict]
+            commands.append(f"coordinator resolve {state.saga} {name} {options} --reason TEXT")
     return commands
 
 

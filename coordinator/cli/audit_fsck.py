@@ -61,7 +61,8 @@ async def _recheck(
     """Hold every saga against the chains; chains that can not be opened are named."""
     from contextlib import AsyncExitStack
 
-    from coordinator.app import configured_nodes, open_adapters, passphrases_for, statements_of
+    from coordinator.app import open_adapters, passphrases_for
+    from coordinator.families import configured_nodes, statements_of
     from coordinator.recheck import Nodes, recheck
 
     nodes = Nodes(configured_nodes(config), statements_of)

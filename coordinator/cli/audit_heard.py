@@ -31,7 +31,7 @@ def keep(
     needed: int | None,
 ) -> int:
     """Write the trust file with what was stated; return the exit code: 0, 40 or 41."""
-    from coordinator.app import statements_of
+    from coordinator.families import statements_of
     from coordinator.testimony import extended
 
     raw = extended(value, heard, statements_of, needed=needed, at_s=int(time.time()))

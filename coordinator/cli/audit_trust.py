@@ -121,7 +121,7 @@ def _nodes(
     given: list[tuple[str, str]],
     confirmations: int | None,
 ) -> "dict[str, tuple[NodeAsked, ...]]":
-    from coordinator.app import configured_nodes, statements_of
+    from coordinator.families import configured_nodes, statements_of
 
     nodes: dict[str, tuple[NodeAsked, ...]] = {}
     for chain, url in given:
@@ -216,7 +216,7 @@ def _own_log(config: "Config | None") -> tuple[str, str] | None:
 async def _ask(
     blocks: "Mapping[str, Sequence[BlockAsked]]", nodes: "Mapping[str, Sequence[NodeAsked]]"
 ) -> "list[Heard]":
-    from coordinator.app import statements_of
+    from coordinator.families import statements_of
     from coordinator.testimony import ask
 
     return await ask(blocks, nodes, statements_of)

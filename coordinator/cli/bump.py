@@ -57,10 +57,8 @@ async def _check(
 ) -> Mapping[str, Any]:
     from adapters.assets import format_amount
     from coordinator.bumping import caps_now, wanted_pct
-    from coordinator.cli.resolve import require_priced
 
-    require_priced(state, step, direction)
-    pct = wanted_pct(state, step, direction, asked.args["text"])
+    pct = wanted_pct(state, step, direction, asked.args["text"], "--fee-cap")
     caps, decimals = caps_now(state, step, direction), int(state.plan["assets"][step.fee_asset])
     raised = format_amount(caps.plan * pct // 100, decimals)
     burn = ""

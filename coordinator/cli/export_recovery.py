@@ -33,7 +33,7 @@ def export_recovery(
     commands of cast and bitcoin-cli. No private key and no preimage is in it. Refused (exit 11)
     once the commit is decided. Reads the journal only; sends nothing.
     """
-    from coordinator.app import recipes_of
+    from coordinator.families import recipes_of
     from coordinator.files import make_private_folder
     from coordinator.recovery_export import export_recovery
 

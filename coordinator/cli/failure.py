@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -128,4 +129,5 @@ def _report_lines(error: BaseException) -> list[str]:
 def _print_error(code: int, text: str) -> None:
     message = text.removeprefix("error: ")
     value = {"v": 1, "type": "error", "error": {"exit": code, "message": message}}
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+    with suppress(OSError):  # its text is told on stderr, and the exit code is the same
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

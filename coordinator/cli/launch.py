@@ -1,7 +1,7 @@
 """Driving from the command line: signals, progress, alarms, and how a call says goodbye."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from signal import SIGINT, SIGTERM, Signals
@@ -11,6 +11,7 @@ from adapters.base import Adapter
 from coordinator.alarm import Alarm, Notice
 from coordinator.app import LazySecrets, open_driver
 from coordinator.cli import exits
+from coordinator.cli.announcing import Announcer
 from coordinator.cli.arguments import parse_command
 from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options
@@ -20,10 +21,9 @@ from coordinator.cli.text import now_ms
 from coordinator.config import Config
 from coordinator.driving import Driver, Ending
 from coordinator.errors import CoordinatorError
-from coordinator.journal.base import Record
+from coordinator.held_back import held_back_in
 from coordinator.journal.sqlite import SqliteJournal
 from coordinator.open_claims import open_claims_of
-from coordinator.pausing import pauses_in
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.service import load
@@ -141,31 +141,28 @@ async def open_session(
     stop: Stop,
     on_stuck: list[str] | None,
     table: bool,
+    beside: Callable[[], Sequence[Notice]] = tuple,
 ) -> AsyncIterator[Session]:
-    """Open a driver whose records are shown, and whose alarms reach the operator's command."""
+    """Open a driver whose records are shown, and whose alarms reach the operator's command.
+
+    Args:
+        beside: what the call waits for beside its driver; called from another thread.
+    """
     out = options.out
     alarm = Alarm(on_stuck, out.warn)
     with Progress(out, table=table) as progress:
-
-        def observe(state: SagaState, record: Record) -> None:
-            progress.saw(state, record)
-            if record.kind == "stuck":
-                out.warn(f"STUCK {state.saga}: {record.data['reason']}; {record.data['question']}")
-                alarm.ring(state.saga, state.state, record.data)
-
-        def bark(notice: Notice) -> None:
-            out.warn(f"{notice.reason} ({notice.question})")
-            alarm.tell(notice)
-
-        async with open_driver(
-            config, journal, adapters, secrets, observer=observe, alarm=bark
-        ) as driver:
-            stop.driving = True
-            progress.pauses = lambda: driver.runner.pauses
-            try:
+        announcer = Announcer(out, alarm, progress)
+        try:
+            async with open_driver(
+                config, journal, adapters, secrets,
+                observer=announcer.observe, alarm=announcer.bark, beside=beside,
+            ) as driver:  # fmt: skip
+                stop.driving = True
+                progress.held = lambda: driver.runner.held
                 yield Session(driver, progress)
-            finally:
-                await asyncio.to_thread(alarm.drain)
+        finally:
+            # The driver may alarm on its way out, too.
+            await asyncio.to_thread(alarm.drain)
 
 
 async def drive_one(
@@ -217,11 +214,11 @@ def finish(
     code = exits.of_saga(state)
     if ending is Ending.STOPPED:
         code = exits.DETACHED
-    pauses = pauses_in(journal)
-    view = saga_view(state, now_ms=at_ms, open_claims=claims, pauses=pauses)
+    held = held_back_in(journal)
+    view = saga_view(state, now_ms=at_ms, open_claims=claims, held=held)
     out.line({"v": VIEW_VERSION, "type": "end", "exit": code, "saga": view})
     out.data(f"saga {state.saga}  {state.name}  digest {state.digest[:4]}…{state.digest[-4:]}")
-    out.data("\n".join(summary_lines(state, now_ms=at_ms, pauses=pauses)))
+    out.data("\n".join(summary_lines(state, now_ms=at_ms, held=held)))
     for claim in claims:
         out.warn(claim.sentence())
     go_on = f"{goes_on(state)} Go on with: coordinator resume {state.saga}"

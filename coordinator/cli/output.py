@@ -1,9 +1,14 @@
-"""Data goes to stdout, talk to stderr; colours only where a person looks."""
+"""Data goes to stdout, talk to stderr; colours only where a person looks.
+
+Talk that can not be written is lost, and no more: whoever talks goes on. Data that can not be
+written is an error of the disk.
+"""
 
 import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TextIO
 
 __all__ = ["Output", "columns"]
@@ -41,11 +46,12 @@ class Output:
     def say(self, text: str) -> None:
         """Tell a person what is going on."""
         if not self.quiet:
-            _write(sys.stderr, text)
+            self.warn(text)
 
     def warn(self, text: str) -> None:
         """Tell a person something that ``--quiet`` must not hide."""
-        _write(sys.stderr, text)
+        with suppress(OSError):  # a full disk under a log must not stop what the log is about
+            _write(sys.stderr, text)
 
     @property
     def live(self) -> bool:

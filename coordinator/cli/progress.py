@@ -8,8 +8,8 @@ from coordinator.cli.events import event_line
 from coordinator.cli.output import Output
 from coordinator.cli.readable import headline, step_line
 from coordinator.cli.text import now_ms, short_saga, span
+from coordinator.held_back import NOTHING_HELD, HeldBack
 from coordinator.journal.base import Record
-from coordinator.journal.pauses import NO_PAUSES, Pauses
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.views import DIRECTIONS, events_view, waiting
@@ -29,8 +29,8 @@ class Progress:
     def __init__(self, out: Output, *, table: bool) -> None:
         self._out = out
         self._states: dict[str, SagaState] = {}
-        #: what operators hold back; called whenever the table is drawn, from its thread.
-        self.pauses: Callable[[], Pauses] = lambda: NO_PAUSES
+        #: what holds sagas back; called whenever the table is drawn, from its thread.
+        self.held: Callable[[], HeldBack] = lambda: NOTHING_HELD
         self._live: Any = None
         if table and out.live:
             from rich.console import Console
@@ -64,26 +64,26 @@ class Progress:
     def saw(self, state: SagaState, record: Record) -> None:
         """Show one more record."""
         self._states[state.saga] = state
+        if state.state in ENDS:
+            del self._states[state.saga]
         self._out.line(events_view([record])[0])
         if self._live is None and not self._out.as_json:
             self._out.say(event_line(record))
-        if state.state in ENDS:
-            del self._states[state.saga]
 
     def _draw(self) -> Any:
         from rich.console import Group
         from rich.text import Text
 
-        pauses = self.pauses()
-        lines = [line for state in self._states.values() for line in _picture(state, pauses)]
+        held = self.held()
+        lines = [line for state in self._states.values() for line in _picture(state, held)]
         return Group(*(Text(line, no_wrap=True, overflow="ellipsis") for line in lines))
 
 
-def _picture(state: SagaState, pauses: Pauses) -> list[str]:
+def _picture(state: SagaState, held: HeldBack) -> list[str]:
     """Return one saga's table: head, a line for each effort, what it waits for."""
     at_ms = now_ms()
     age = span((at_ms - state.started_ms) // 1000)
-    head = f"saga {short_saga(state.saga)}  {state.name}  {headline(state, pauses)}  {age}"
+    head = f"saga {short_saga(state.saga)}  {state.name}  {headline(state, held)}  {age}"
     if state.state == "running":
         head += f"  deadline in {span(state.deadline_s - at_ms // 1000)}"
     lines = [head]
@@ -94,7 +94,7 @@ def _picture(state: SagaState, pauses: Pauses) -> list[str]:
             for step in steps
             if (step.id, direction) in state.efforts or direction == "forward"
         ]
-    for wait in waiting(state, at_ms, pauses)[:3]:
+    for wait in waiting(state, at_ms, held)[:3]:
         about = f"step {wait['step']}: " if wait["step"] else ""
         lines.append(f"   waiting for {about}{wait['reason']}")
     if state.stuck is not None:

@@ -5,8 +5,8 @@ from typing import Final
 
 from coordinator.cli.asking import asking_lines
 from coordinator.cli.text import amounts, cause, clock, moment, short, span
+from coordinator.held_back import NOTHING_HELD, HeldBack
 from coordinator.journal.base import Record
-from coordinator.journal.pauses import NO_PAUSES, Pauses
 from coordinator.pause_view import pause_of, pause_view
 from coordinator.saga import Effort, SagaState, Step
 from coordinator.saga.table import ENDS
@@ -25,12 +25,12 @@ _PHASES: Final = {
 _VERB: Final = {"confirm": "confirm", "undo": "undo"}
 
 
-def headline(state: SagaState, pauses: Pauses = NO_PAUSES) -> str:
+def headline(state: SagaState, held: HeldBack = NOTHING_HELD) -> str:
     """Return the state's word for people, with what stands in its way."""
     word = state.state.upper()
     if state.stuck is not None:
         word += " STUCK"
-    return f"{word} PAUSED" if pause_of(state, pauses) else word
+    return f"{word} PAUSED" if pause_of(state, held.pauses) else word
 
 
 def step_line(state: SagaState, step: Step, direction: str) -> str:
@@ -74,7 +74,7 @@ def _efforts(state: SagaState, direction: str) -> list[tuple[Step, Effort]]:
     ]
 
 
-def summary_lines(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES) -> list[str]:
+def summary_lines(state: SagaState, *, now_ms: int, held: HeldBack = NOTHING_HELD) -> list[str]:
     """Return the result of a run: one line for each effort, the end, the fees, where to look."""
     lines = [step_line(state, step, "forward") for step, _ in _efforts(state, "forward")]
     if state.state in ("undoing", "rolled_back"):
@@ -88,17 +88,17 @@ def summary_lines(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES) 
     if state.state in ENDS:
         lines.append(f"{headline(state)} in {took}. fees: {fees}. coordinator show {state.saga}")
     else:
-        lines += [f"{headline(state, pauses)} since {took}. fees so far: {fees}."]
-        lines += safe_now_lines(state, now_ms=now_ms, pauses=pauses)
+        lines += [f"{headline(state, held)} since {took}. fees so far: {fees}."]
+        lines += safe_now_lines(state, now_ms=now_ms, held=held)
     return lines
 
 
-def safe_now_lines(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES) -> list[str]:
+def safe_now_lines(state: SagaState, *, now_ms: int, held: HeldBack = NOTHING_HELD) -> list[str]:
     """Answer: where is the value, what is irreversible, what is the next safe command."""
-    told = advice(state, now_ms=now_ms, pauses=pauses)
+    told = advice(state, now_ms=now_ms, held=held)
     lines = ["What is safe now"]
     lines += asking_lines(state)
-    lines += _pause_lines(state, pauses)
+    lines += _pause_lines(state, held)
     places = [
         f"{place['value']} {place['asset']} ({place['base_units']} base units): "
         f"{place['holder']} on {place['chain']} (step {place['step']})"
@@ -112,19 +112,19 @@ def safe_now_lines(state: SagaState, *, now_ms: int, pauses: Pauses = NO_PAUSES)
         left = told["left_s"]
         when = f"{span(left)} left" if left >= 0 else f"passed {span(-left)} ago"
         lines.append(f"  deadline      {moment(state.deadline_s * 1000)} ({when})")
-    for wait in waiting(state, now_ms, pauses):
+    for wait in waiting(state, now_ms, held):
         about = f"step {wait['step']}: " if wait["step"] else ""
         lines.append(f"  waits for     {about}{wait['reason']}")
         lines.append(f"                alarms at {moment(wait['until_s'] * 1000)}")
     return lines
 
 
-def _pause_lines(state: SagaState, pauses: Pauses) -> list[str]:
+def _pause_lines(state: SagaState, held: HeldBack) -> list[str]:
     """Return who holds what back, and what is on its way in spite of it."""
-    view = pause_view(state, pauses)
+    view = pause_view(state, held.pauses)
     lines = [
         f"  paused        {pause.words} (since {moment(pause.at_ms)})"
-        for pause in pause_of(state, pauses)
+        for pause in pause_of(state, held.pauses)
     ]
     if view is not None and view["held"]:
         lines.append(f"  held back     {', '.join(view['held'])}; at the deadline it rolls back")
@@ -146,11 +146,11 @@ def goes_on(state: SagaState) -> str:
 
 
 def log_lines(
-    state: SagaState, records: Sequence[Record], *, now_ms: int, pauses: Pauses = NO_PAUSES
+    state: SagaState, records: Sequence[Record], *, now_ms: int, held: HeldBack = NOTHING_HELD
 ) -> list[str]:
     """Return the readable log: executions, decision or failure, confirms or undos, what is safe."""
     lines = [
-        f"SAGA {state.saga}  {state.name}  {headline(state, pauses)}",
+        f"SAGA {state.saga}  {state.name}  {headline(state, held)}",
         f"digest {state.digest}",
         f"key {state.key}   started {moment(state.started_ms)}   records {state.seq}",
         "",
@@ -168,7 +168,7 @@ def log_lines(
     if state.state in ENDS:
         took = span((state.updated_ms - state.started_ms) // 1000)
         lines.append(f"{headline(state)} at {moment(state.updated_ms)}, after {took}")
-    return [*lines, "", *safe_now_lines(state, now_ms=now_ms, pauses=pauses)]
+    return [*lines, "", *safe_now_lines(state, now_ms=now_ms, held=held)]
 
 
 def _execution(state: SagaState, step: Step) -> Iterator[str]:

@@ -197,10 +197,9 @@ def _next(report: "Report") -> str:
     if kind == "foreign":
         return "nothing was sent. The second place is another journal's: mend [journal] witness"
     if report.halted:
-        return (
-            "nothing was sent. Once somebody has looked: coordinator recover --accept "
-            f"{report.halted[0].tx} --by NAME --reason TEXT"
-        )
+        from coordinator.unexplained import accepting
+
+        return f"nothing was sent. Once somebody has looked: {accepting(report.halted[0].tx)}"
     return "nothing was sent; there is nothing to recover"
 
 

@@ -46,8 +46,6 @@ async def _check(
     _asked: Asked,
 ) -> Mapping[str, Any]:
     from coordinator.bumping import require_replaceable
-    from coordinator.cli.resolve import require_priced
 
-    require_priced(state, step, direction)
     require_replaceable(state, step, direction)
     return {"pct": state.cap_pct(step.id), "replace": True}

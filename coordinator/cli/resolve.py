@@ -9,7 +9,7 @@ import typer
 from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, options_of
 from coordinator.cli.verdicts import Asked, give, persons
-from coordinator.errors import Irreversible, PlanError
+from coordinator.errors import Irreversible
 
 if TYPE_CHECKING:
     from coordinator.config import Config
@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from coordinator.saga.state import Direction
 
 app = typer.Typer(add_completion=False)
-
-_CAP_PCT_MAX = 1000
-_PHASES = {
-    "idle": "not started",
-    "included": "in a block already",
-    "done": "final",
-    "not_done": "not done for good",
-    "written_off": "written off",
-}
 
 
 @app.command()
@@ -74,7 +65,7 @@ def resolve(
             "give exactly one of --adopt TX, --burn, --cap PERCENT, --reclaim, --write-off. "
             "Nothing was recorded."
         )
-    args = {"tx": adopt} if adopt else {"pct": cap.rstrip("%")} if cap else {}
+    args = {"tx": adopt} if adopt else {"text": f"{cap.rstrip('%')}%"} if cap else {}
     asked = Asked(chosen[0], args, persons(by, chosen[0]), reason, direction)
     options = options_of(context)
     asyncio.run(give(options, saga, step, asked, partial(_check, options)))
@@ -88,8 +79,8 @@ async def _check(
     direction: "Direction",
     asked: Asked,
 ) -> dict[str, int] | None:
-    """Refuse a verdict that the chain, the plan or the saga's state contradicts; return what is
-    recorded in place of its arguments, None for the arguments themselves.
+    """Refuse a verdict that the chain or the plan contradicts; return what is recorded in place of
+    its arguments, None for the arguments themselves.
     """
     if asked.verdict == "adopt":
         from coordinator.adoption import require_effect_in
@@ -102,77 +93,12 @@ async def _check(
             adapter = adapters[step.chain]
             await require_effect_in(state, step, direction, asked.args["tx"], adapter)
     elif asked.verdict == "cap":
-        _check_cap(state.cap_pct(step.id), asked.args["pct"])
-        require_priced(state, step, direction)
-        return {"pct": int(asked.args["pct"])}
-    elif asked.verdict == "burn":
-        _check_burn(state, step, direction)
+        from coordinator.bumping import wanted_pct
+
+        return {"pct": wanted_pct(state, step, direction, asked.args["text"], "--cap")}
     elif asked.verdict == "reclaim":
-        _check_reclaim(state, step)
         await _check_expired(options, config, state, step)
-    elif asked.verdict == "write_off":
-        _check_write_off(state, step, direction)
     return None
-
-
-def _check_cap(now_pct: int, text: str) -> None:
-    """A cap is only ever raised, and a slip of the finger must not make it a hundredfold."""
-    valid = text.isascii() and text.isdigit() and now_pct < int(text[:6]) <= _CAP_PCT_MAX
-    if not valid:
-        raise WrongUsage(
-            f"--cap takes per cent of the plan's caps, above {now_pct} and at most "
-            f"{_CAP_PCT_MAX}, not {text!r}. Nothing was recorded."
-        )
-
-
-def require_priced(state: "SagaState", step: "Step", direction: str) -> None:
-    """A cap prices what is sent from now on; there must be something that we pay for."""
-    phase = state.effort(step.id, direction).phase
-    if phase in ("included", "done", "written_off"):
-        raise Irreversible(
-            f"the {direction} of step {step.id} is {phase.replace('_', ' ')}: no fee of it is left "
-            "to raise. Nothing was recorded."
-        )
-    if direction == "confirm" and step.reveals and step.deliver != "calldata":
-        raise PlanError(
-            f"the payee of step {step.id} pays for the redeem, not we. Nothing was recorded."
-        )
-
-
-def _check_burn(state: "SagaState", step: "Step", direction: str) -> None:
-    """A burn consumes the claim of a forward that waits for its block; there must be one."""
-    if direction != "forward":
-        raise WrongUsage(
-            f"only a forward can be burnt; the {direction} of step {step.id} is tried until it "
-            "succeeds. Nothing was recorded."
-        )
-    if "burn" not in step.kill:
-        raise PlanError(f"step {step.id} can not be burnt. Nothing was recorded.")
-    phase = state.effort(step.id, "forward").phase
-    if phase != "unknown":
-        back = (
-            f" To take everything back: coordinator rollback {state.saga} --reason TEXT."
-            if state.state == "running"
-            else ""
-        )
-        raise Irreversible(
-            f"step {step.id} is {_PHASES[phase]}: nothing of it waits for a block that a burn "
-            f"could overtake.{back} Nothing was recorded."
-        )
-    if state.state != "running":
-        raise Irreversible(
-            f"saga {state.saga} is {state.state}: it ends what still waits by itself, and sends it "
-            "again where it must land. Nothing was recorded."
-        )
-
-
-def _check_reclaim(state: "SagaState", step: "Step") -> None:
-    """A revealed hold may be refunded only past its expiry, and only while nobody redeemed it."""
-    effort = state.effort(step.id, "confirm")
-    if not step.reveals or not effort.revealed:
-        raise PlanError(f"step {step.id} is no revealed hold. Nothing was recorded.")
-    if effort.phase in ("included", "done"):
-        raise Irreversible(f"the payee has redeemed step {step.id}. Nothing was recorded.")
 
 
 async def _check_expired(
@@ -192,13 +118,4 @@ async def _check_expired(
         raise Irreversible(
             f"step {step.id} is not past its expiry: {step.chain} is at {now}, it expires at "
             f"{then}. Until then only the payee may take it. Nothing was recorded."
-        )
-
-
-def _check_write_off(state: "SagaState", step: "Step", direction: str) -> None:
-    phase = state.effort(step.id, direction).phase
-    if phase in ("done", "written_off"):
-        raise Irreversible(
-            f"the {direction} of step {step.id} is {phase.replace('_', ' ')}; there is nothing to "
-            "write off. Nothing was recorded."
         )

@@ -1,6 +1,5 @@
 """``coordinator resume``: go on with sagas that nobody drives."""
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,19 +9,12 @@ from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import Options, has_run, options_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from coordinator.cli.launch import Session, Stop
+    from coordinator.cli.launch import Stop
     from coordinator.config import Config
-    from coordinator.journal.base import SagaRow
     from coordinator.journal.sqlite import SqliteJournal
+    from coordinator.signers import Passphrases
 
 app = typer.Typer(add_completion=False)
-
-#: Sagas taken over in one go: their records share commits.
-_BATCH = 128
-#: How often a service looks for claims that ended sagas left open.
-_SWEEP_S = 60.0
 
 
 @app.command()
@@ -72,9 +64,6 @@ class _Call:
         self._wait_s = wait_s
         self._on_stuck = on_stuck
         self._follow = follow
-        self._names: list[str] = []
-        #: sagas that can not be driven with this configuration; told once.
-        self._refused: set[str] = set()
 
     async def work(self, stop: "Stop") -> int:
         """Open what the sagas need, drive them, and say how they stand."""
@@ -94,17 +83,17 @@ class _Call:
             one = None if self._saga is None else find_saga(journal, self._saga)
             passphrases = passphrases_for(config, interactive=not self._options.no_input)
             chains = self._chains(config, journal, one)
+            if one is None:
+                return await self._work_all(config, journal, passphrases, chains, stop)
             async with (
                 open_adapters(
                     config, chains, passphrases=passphrases, sign=True, patient=True
                 ) as adapters,
                 open_session(
                     self._options, config, journal, adapters, LazySecrets(config, passphrases),
-                    stop=stop, on_stuck=self._on_stuck, table=one is not None,
+                    stop=stop, on_stuck=self._on_stuck, table=True,
                 ) as session,
             ):  # fmt: skip
-                if one is None:
-                    return await self._drive_all(session, stop)
                 state, ending = await drive_one(session, one, stop=stop, wait_s=self._wait_s)
             return finish(self._options, state, ending, stop, journal)
         finally:
@@ -125,16 +114,33 @@ class _Call:
         # A saga that needs another chain is told about when its turn comes; the rest goes on.
         return enabled & {chain for name in names for chain in load(journal, name).plan["chains"]}
 
-    # ------------------------------------------------------------ many
-
-    async def _drive_all(self, session: "Session", stop: "Stop") -> int:
+    async def _work_all(
+        self,
+        config: "Config",
+        journal: "SqliteJournal",
+        passphrases: "Passphrases",
+        chains: set[str],
+        stop: "Stop",
+    ) -> int:
+        """Drive what nobody drives; a chain that does not answer holds up its own sagas only."""
+        from coordinator.app import LazySecrets, open_what_answers
+        from coordinator.cli.launch import open_session
+        from coordinator.cli.sweep import Sweep
         from coordinator.driving import Ending
 
         out = self._options.out
-        ending = await session.driver.run(
-            self._sagas(session, stop), stop=stop.event, wait_s=self._wait_s
-        )
-        code = self._code(session)
+        async with open_what_answers(config, chains, passphrases=passphrases) as (adapters, late):
+            sweep = Sweep(out, late, follow=self._follow)
+            for notice in late.notices():
+                out.warn(f"{notice.reason} ({notice.question})")
+            async with open_session(
+                self._options, config, journal, adapters, LazySecrets(config, passphrases),
+                stop=stop, on_stuck=self._on_stuck, table=False, beside=sweep.notices,
+            ) as session:  # fmt: skip
+                driver = session.driver
+                sagas = sweep.sagas(driver, stop.event)
+                ending = await driver.run(sagas, stop=stop.event, wait_s=self._wait_s)
+                code = sweep.code(driver)
         if self._follow and ending is Ending.STOPPED:
             out.say("left in order; the sagas stand where they are: coordinator resume --all")
             return exits.DONE
@@ -142,79 +148,3 @@ class _Call:
             out.warn("detached; nothing was rolled back. Go on with: coordinator resume --all")
             return exits.DETACHED
         return code
-
-    async def _sagas(self, session: "Session", stop: "Stop") -> "AsyncIterator[str]":
-        """Yield what nobody drives: once, or again and again while following."""
-        import asyncio
-        import contextlib
-
-        driver = session.driver
-        if not self._follow and not driver.unattended():
-            self._options.out.say("no saga is waiting for a driver")
-        if self._follow:
-            for saga in driver.recently_ended():
-                yield saga
-        swept_s = -_SWEEP_S
-        while not stop.event.is_set():
-            if time.monotonic() >= swept_s + _SWEEP_S:
-                swept_s = time.monotonic()
-                for saga in driver.loose_ends():
-                    yield saga
-            rows = [row for row in driver.unattended() if row.saga not in self._refused]
-            for first in range(0, len(rows), _BATCH):
-                batch = rows[first : first + _BATCH]
-                for saga in await self._take_over(session, batch):
-                    yield saga
-            if not self._follow:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await stop.event.wait()
-
-    async def _take_over(self, session: "Session", rows: "list[SagaRow]") -> list[str]:
-        """Take sagas over side by side; one that can not be driven here holds up no other."""
-        import asyncio
-
-        from coordinator.errors import Conflict, PreflightError
-
-        work = (session.driver.take_over(row) for row in rows)
-        taken = []
-        for row, result in zip(
-            rows, await asyncio.gather(*work, return_exceptions=True), strict=True
-        ):
-            if isinstance(result, (PreflightError, Conflict)):
-                self._refused.add(row.saga)
-                self._options.out.warn(f"saga {row.saga} is left alone: {result}")
-            elif isinstance(result, BaseException):
-                raise result
-            elif result:
-                taken.append(row.saga)
-        self._names += taken
-        return taken
-
-    def _code(self, session: "Session") -> int:
-        from coordinator.cli.readable import headline
-        from coordinator.cli.text import amounts, now_ms
-        from coordinator.driving import loose_ends
-        from coordinator.open_claims import open_claims_of
-        from coordinator.pausing import pauses_in
-        from coordinator.saga.table import ENDS
-        from coordinator.service import load
-        from coordinator.views import saga_view
-
-        out, codes, pauses = self._options.out, [], pauses_in(session.driver.journal)
-        for name in self._names:
-            state = load(session.driver.journal, name)
-            codes.append(exits.DONE if state.state in ENDS else exits.of_saga(state))
-            view = saga_view(state, now_ms=now_ms(), pauses=pauses)
-            out.line({"v": 1, "type": "end", "exit": exits.of_saga(state), "saga": view})
-            word, fees = headline(state, pauses), amounts(state, state.fees)
-            out.data(f"{name}  {state.name}  {word}  fees {fees}")
-        for state in loose_ends(session.driver.journal):
-            for claim in open_claims_of(session.driver.journal, state):
-                out.warn(claim.sentence())
-        if self._refused:
-            return exits.PREFLIGHT
-        if exits.STUCK in codes:
-            return exits.STUCK
-        return max(codes, default=exits.DONE)

@@ -8,12 +8,11 @@ from coordinator.cli.mistakes import WrongUsage
 from coordinator.cli.options import has_run, options_of
 from coordinator.cli.output import Output, columns
 from coordinator.cli.text import moment, now_ms, short, short_saga, span
+from coordinator.held_back import HeldBack, halted_view, held_back_in
 from coordinator.journal.base import SagaRow
 from coordinator.journal.liveness import live
-from coordinator.journal.pauses import Pauses
 from coordinator.open_claims import OpenClaim, ended_with_open_claims, open_claims_of
-from coordinator.pause_view import letting_go, pause_item, pause_of
-from coordinator.pausing import pauses_in
+from coordinator.pause_view import letting_go, pause_from, pause_item, pause_of
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS, LIVE
 from coordinator.service import find_saga, load
@@ -49,19 +48,25 @@ def status(
     state = _known_state(state)
     config = options.load()
     if not has_run(config):
-        out.document({"v": VIEW_VERSION, "sagas": [], "pauses": []})
+        out.document({"v": VIEW_VERSION, "sagas": [], "pauses": [], "halted": []})
         out.data("no sagas: nothing was ever run here")
         return
     reader = options.read_journal()
     every = reader.sagas()
     claims = _open_claims(reader)
-    pauses = pauses_in(reader)
-    rows = _chosen(every, reader, saga, state, limit, claims, pauses)
-    views = [_view(reader, row, claims.get(row.saga, ()), pauses) for row in rows]
-    told = [pause_item(pause) for pause in pauses.standing]
-    out.document({"v": VIEW_VERSION, "sagas": views, "pauses": told})
-    for pause in pauses.standing:
+    held = held_back_in(reader)
+    rows = _chosen(every, reader, saga, state, limit, claims, held)
+    views = [_view(reader, row, claims.get(row.saga, ()), held) for row in rows]
+    told = [pause_item(pause) for pause in held.pauses.standing]
+    halts = halted_view(held)
+    out.document({"v": VIEW_VERSION, "sagas": views, "pauses": told, "halted": halts})
+    for pause in held.pauses.standing:
         out.data(f"PAUSED: {pause.words}. Nothing new begins there: {letting_go(pause)}")
+    for halt in halts:
+        out.data(
+            f"HALTED: {halt['account']} on {halt['chain']} signed what no record explains: "
+            f"{', '.join(halt['txs'])}. It begins nothing new. Look at it, then: {halt['command']}"
+        )
     out.data("\n".join(_table(views, out)) if views else "no sagas")
     if len(rows) < len(every) and saga is None and state is None:
         out.say(f"{len(every) - len(rows)} more; see --limit")
@@ -90,7 +95,7 @@ def _chosen(
     state: str | None,
     limit: int,
     claims: "Collection[str]",
-    pauses: Pauses,
+    held: HeldBack,
 ) -> list[SagaRow]:
     """Return the rows to show, oldest first; who needs somebody is always among them."""
     if saga is not None:
@@ -99,7 +104,7 @@ def _chosen(
     if state is not None:
         if state == "paused":
             running = [row for row in rows if row.state == "running"]
-            return [row for row in running if pause_of(load(reader, row.saga), pauses)]
+            return [row for row in running if pause_of(load(reader, row.saga), held.pauses)]
         return [row for row in rows if (row.stuck if state == "stuck" else row.state == state)]
     ended = [row.saga for row in rows if row.state in ENDS]
     living = [row.saga for row in rows if row.state not in ENDS and not row.stuck]
@@ -110,14 +115,12 @@ def _chosen(
 
 
 def _view(
-    reader: "JournalReader", row: SagaRow, claims: tuple[OpenClaim, ...], pauses: Pauses
+    reader: "JournalReader", row: SagaRow, claims: tuple[OpenClaim, ...], held: HeldBack
 ) -> dict[str, Any]:
     is_open = row.state not in ENDS
     fold: SagaState | None = load(reader, row.saga) if is_open else None
     attended = is_open and row.driver is not None and live(reader.path, row.driver)
-    return row_view(
-        row, fold, attended=attended, now_ms=now_ms(), open_claims=claims, pauses=pauses
-    )
+    return row_view(row, fold, attended=attended, now_ms=now_ms(), open_claims=claims, held=held)
 
 
 def _table(views: list[dict[str, Any]], out: Output) -> list[str]:
@@ -162,7 +165,7 @@ def _need(view: dict[str, Any]) -> str:
         return f"{stuck['reason']}: {stuck['question']}{resume}"
     needs = []
     if view["pause"] is not None:
-        needs += [_pause_need(view["saga"], pause) for pause in view["pause"]["requested"]]
+        needs += [_pause_need(pause) for pause in view["pause"]["requested"]]
     if view["state"] not in ENDS and not view["attended"]:
         needs.append(f"nobody drives it: coordinator resume {view['saga']}")
     if needs:
@@ -174,13 +177,10 @@ def _need(view: dict[str, Any]) -> str:
     return "–"
 
 
-def _pause_need(saga: str, pause: dict[str, Any]) -> str:
-    what = "it" if pause["scope"] == "saga" else f"{pause['scope']} {pause['name']}".rstrip()
-    option = saga if pause["scope"] == "saga" else f"--{pause['scope']} {pause['name']}".rstrip()
-    return (
-        f"{what} is paused by {pause['by']} ({pause['reason']}): coordinator unpause {option} "
-        "--reason TEXT"
-    )
+def _pause_need(item: dict[str, Any]) -> str:
+    pause = pause_from(item)
+    what = "it" if pause.scope == "saga" else pause.what
+    return f"{what} is paused by {pause.by} ({pause.reason}): {letting_go(pause)}"
 
 
 def _claim_need(claim: dict[str, Any]) -> str:

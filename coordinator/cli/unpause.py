@@ -7,10 +7,10 @@ import typer
 
 from coordinator.cli.options import options_of
 from coordinator.cli.pausing import Target, parse_target
+from coordinator.journal.pauses import Pause
 
 if TYPE_CHECKING:
     from coordinator.cli.options import Options
-    from coordinator.journal.pauses import Pause
 
 app = typer.Typer(add_completion=False)
 
@@ -59,15 +59,15 @@ def _tell(
     options: "Options",
     target: Target,
     name: str,
-    ended: "Pause | None",
-    others: "tuple[Pause, ...]",
+    ended: Pause | None,
+    others: tuple[Pause, ...],
 ) -> None:
     from coordinator.pause_view import pause_item
 
     value: dict[str, Any] = {"v": 1, "type": "unpause", "scope": target.scope, "name": name}
     value |= {"recorded": ended is not None, "by": target.by, "reason": target.reason}
     options.out.document(value | {"standing": [pause_item(pause) for pause in others]})
-    what = "everything" if target.scope == "all" else f"{target.scope} {name}"
+    what = Pause(target.scope, name, target.by, target.reason, 0).what
     if ended is None:
         options.out.data(f"{what} was not paused; nothing was recorded")
     else:

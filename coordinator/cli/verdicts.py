@@ -75,7 +75,7 @@ async def give(options: Options, saga: str, step_id: str, asked: Asked, check: C
     """
     from coordinator.app import open_journal
     from coordinator.journal.liveness import live
-    from coordinator.service import find_saga, load, record_verdict
+    from coordinator.service import find_saga, load, record_verdict, require_allowed
 
     config = options.load_run()
     journal = open_journal(config)
@@ -84,6 +84,7 @@ async def give(options: Options, saga: str, step_id: str, asked: Asked, check: C
         state = load(journal, name)
         step = _step_of(state, step_id)
         direction = _direction_of(state, step, asked)
+        require_allowed(state, step, direction, asked.verdict)
         try:
             args = await check(config, state, step, direction, asked)
         except CoordinatorError as refusal:

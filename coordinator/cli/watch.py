@@ -10,8 +10,8 @@ from coordinator.cli.events import event_line
 from coordinator.cli.options import Options, options_of
 from coordinator.cli.readable import summary_lines
 from coordinator.cli.text import now_ms
+from coordinator.held_back import held_back_in
 from coordinator.journal.liveness import live
-from coordinator.pausing import pauses_in
 from coordinator.saga import SagaState, apply
 from coordinator.saga.table import ENDS
 from coordinator.service import find_saga
@@ -42,15 +42,15 @@ def watch(
     except KeyboardInterrupt:
         options.out.say("stopped watching; the saga is not touched by this")
         raise typer.Exit(exits.DETACHED) from None
-    at_ms, pauses = now_ms(), pauses_in(reader)
+    at_ms, held = now_ms(), held_back_in(reader)
     end = {
         "v": VIEW_VERSION,
         "type": "end",
         "exit": exits.of_saga(state),
-        "saga": saga_view(state, now_ms=at_ms, pauses=pauses),
+        "saga": saga_view(state, now_ms=at_ms, held=held),
     }
     options.out.line(end)
-    options.out.data("\n".join(summary_lines(state, now_ms=at_ms, pauses=pauses)))
+    options.out.data("\n".join(summary_lines(state, now_ms=at_ms, held=held)))
     raise typer.Exit(exits.of_saga(state))
 
 

@@ -158,7 +158,9 @@ def demo(
         raise typer.BadParameter(f"--fail is one of {', '.join(FAILURES)}")
     options = options_of(context)
     if options.json:
-        raise typer.BadParameter("the demo is for people; `coordinator run --json` is for programs")
+        raise typer.BadParameter(
+            "the demo is for people; for programs: coordinator run PLAN --json"
+        )
     run_demo(options.out, folder.absolute(), fail=fail, keep=keep)
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "Record",
     "ReservationRow",
     "SagaRow",
+    "Streams",
 ]
 
 
@@ -121,6 +122,13 @@ class CheckpointRow:
     root: bytes
     note: bytes
     at_ms: int
+
+
+class Streams(Protocol):
+    """The part of a journal that has streams; readers and journals alike."""
+
+    def read(self, stream: str, after: int = 0) -> list[Record]:
+        """Return the records of ``stream`` with seq > ``after``, verified against their hashes."""
 
 
 class Journal(Protocol):

@@ -345,6 +345,6 @@ def _missing(path: Path, error: OSError) -> JournalError:
     if isinstance(error, FileNotFoundError):
         return JournalError(
             f"there is no journal at {path}. Nothing was sent. The first 'coordinator run "
-            "--execute' makes one; if there was one, find out where it went first."
+            "PLAN --execute' makes one; if there was one, find out where it went first."
         )
     return JournalError(f"{path} can not be read: {error.strerror}. Nothing was sent.")

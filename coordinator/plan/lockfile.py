@@ -77,7 +77,7 @@ def load_lock(path: Path, digest: str | None = None) -> Lock:
     except SourceError as error:
         raise PlanRefused([Finding("E01", "lock", str(error))]) from None
     except CanonicalError as error:
-        hint = "lock files are not edited: make it again with 'coordinator plan FILE --out'"
+        hint = "lock files are not edited: make it again with: coordinator plan FILE --out LOCK"
         raise PlanRefused([Finding("E01", f"lock {path}", str(error), hint)]) from None
     lock = lock_of(data)
     if digest is not None and lock.digest != digest:

@@ -11,6 +11,7 @@ from coordinator.gaps import STREAM_PREFIX, GapFiller
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw
 from coordinator.live import Live
+from coordinator.ports import PATIENCE_BLOCKS
 from coordinator.preparing import Preparing, alarm_s
 from coordinator.recovery.ground import Ground
 from coordinator.saga import Act, Effort, Step
@@ -20,7 +21,6 @@ __all__ = ["burn_known", "clear_lines"]
 
 #: What pools hold has this many finality periods to land before its nonces are consumed.
 _DRAIN_FINALITIES: Final = 2
-_PATIENCE_BLOCKS: Final = 10
 
 
 # ------------------------------------------------------------ what the backup knew
@@ -64,7 +64,7 @@ async def _claim_reserved(ground: Ground, live: Live) -> None:
         return  # they are spent already: the survey says by what
     data = intent_data(
         prepared, step=pivot.id, direction="forward", generation=1, number=1, purpose="effect",
-        chain=chain, until_s=alarm_s(pivot, _PATIENCE_BLOCKS, ground.runner.clock.now_ms()),
+        chain=chain, until_s=alarm_s(pivot, PATIENCE_BLOCKS, ground.runner.clock.now_ms()),
     )  # fmt: skip
     data["unsent"] = True
     await ground.append(live, [Entry("intent", data)], [Raw(prepared.tx_id, chain, prepared.raw)])

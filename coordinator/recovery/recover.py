@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters.base import Adapter
 from adapters.survey import Survey, Surveyable, Surveyor
-from coordinator.errors import ConfigError, PreflightError
+from coordinator.errors import ConfigError, Conflict, Fenced, PreflightError
 from coordinator.journal.base import Entry, Journal
 from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.journal.reading import JournalReader
@@ -31,6 +31,7 @@ __all__ = [
 
 #: A chain that the backup never used is read from so long before its last record.
 _MARGIN_S = 2 * 3600
+_TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,20 +237,28 @@ async def accept(
 
     Raises:
         PreflightError: one of them is not among those that are open.
+        Conflict: others write to the stream all the time.
     """
-    operator = fold_operator(journal.read(OPERATOR_STREAM))
-    by_tx = {item.tx: item for item in operator.open}
+    for _ in range(_TRIES):  # a service beside this call writes to the same stream
+        operator = fold_operator(journal.read(OPERATOR_STREAM))
+        chosen = _chosen(operator.open, txs)
+        data = {
+            "txs": [[item.chain, item.tx] for item in chosen],
+            "by": list(by),
+            "reason": reason,
+        }
+        with suppress(Fenced):
+            await journal.append(OPERATOR_STREAM, operator.seq, [Entry("accepted", data)])
+            return chosen
+    raise Conflict("the operator's stream moves too fast; nothing was recorded, try again.")
+
+
+def _chosen(waiting: Sequence[Unexplained], txs: Sequence[str]) -> list[Unexplained]:
+    by_tx = {item.tx: item for item in waiting}
     unknown_txs = [tx for tx in txs if tx != "all" and tx not in by_tx]
     if unknown_txs or not by_tx:
         raise PreflightError(
             f"{', '.join(unknown_txs) or 'nothing'} is not among the unexplained transactions that "
             f"wait for a person ({', '.join(by_tx) or 'there are none'}). Nothing was recorded."
         )
-    chosen = list(by_tx.values()) if "all" in txs else [by_tx[tx] for tx in txs]
-    data = {
-        "txs": [[item.chain, item.tx] for item in chosen],
-        "by": list(by),
-        "reason": reason,
-    }
-    await journal.append(OPERATOR_STREAM, operator.seq, [Entry("accepted", data)])
-    return chosen
+    return list(by_tx.values()) if "all" in txs else [by_tx[tx] for tx in txs]

@@ -15,6 +15,7 @@ from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw
 from coordinator.live import Live
 from coordinator.operator_stream import Answer, question_of
+from coordinator.ports import PATIENCE_BLOCKS
 from coordinator.preparing import alarm_s
 from coordinator.recovery.ground import Ground
 from coordinator.recovery.surveying import Unknown, names_of_sagas, unknown
@@ -24,7 +25,6 @@ from coordinator.saga.waits import expiry_s
 
 __all__ = ["Question", "Settler", "named_effects"]
 
-_PATIENCE_BLOCKS: Final = 10
 _SETTLED: Final = frozenset({"done", "written_off"})
 
 
@@ -272,7 +272,7 @@ class Settler:
             number=len(live.state.effort(step.id, direction).attempts) + 1,
             purpose="effect",
             chain=item.chain,
-            until_s=alarm_s(step, _PATIENCE_BLOCKS, self._ground.runner.clock.now_ms()),
+            until_s=alarm_s(step, PATIENCE_BLOCKS, self._ground.runner.clock.now_ms()),
         )
         # What a self-spend of this recovery had claimed too is not claimed twice.
         data["claim"] = [

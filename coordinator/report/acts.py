@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from coordinator.held_back import NOTHING_HELD, HeldBack
 from coordinator.journal.base import Record
-from coordinator.journal.pauses import NO_PAUSES, Pauses, fold_pauses
+from coordinator.journal.pauses import fold_pauses
 from coordinator.open_claims import OpenClaim
 from coordinator.pause_view import letting_go, pause_of
 from coordinator.report.value import Flow
@@ -139,10 +140,10 @@ def open_items(
     claims: Sequence[OpenClaim],
     steps: "Sequence[StepFacts]",
     flows: Sequence[Flow],
-    pauses: Pauses = NO_PAUSES,
+    held: HeldBack = NOTHING_HELD,
 ) -> tuple[OpenItem, ...]:
     """Return what is not in order or not over, what needs a person first."""
-    found = [] if state.state in ENDS else _live(state, pauses)
+    found = [] if state.state in ENDS else _live(state, held)
     found += [OpenItem("open claim", claim.sentence(), claim.command) for claim in claims]
     found += [
         OpenItem(
@@ -158,8 +159,8 @@ def open_items(
     return tuple(found + _fee_mismatch(records, flows))
 
 
-def _live(state: SagaState, pauses: Pauses) -> list[OpenItem]:
-    told = advice(state, now_ms=state.updated_ms, pauses=pauses)
+def _live(state: SagaState, held: HeldBack) -> list[OpenItem]:
+    told = advice(state, now_ms=state.updated_ms, held=held)
     resume = f"coordinator resume {state.saga}"
     found = []
     if state.stuck is not None:
@@ -169,9 +170,9 @@ def _live(state: SagaState, pauses: Pauses) -> list[OpenItem]:
         text += f"; verdicts allowed: {allowed}" if allowed else ""
         found.append(OpenItem("needs a person", text, f"coordinator show {state.saga}"))
     found += [
-        OpenItem("paused", f"{pause.words}: {', '.join(held)} held back", letting_go(pause))
-        for pause in pause_of(state, pauses)
-        if (held := held_steps(state, pauses))
+        OpenItem("paused", f"{pause.words}: {', '.join(steps)} held back", letting_go(pause))
+        for pause in pause_of(state, held.pauses)
+        if (steps := held_steps(state, held.pauses))
     ]
     if state.asked is not None and state.state == "running":
         found.append(OpenItem("asked", "a rollback was asked for and is not decided yet", resume))
@@ -183,7 +184,7 @@ def _live(state: SagaState, pauses: Pauses) -> list[OpenItem]:
         )
         for place in told["where"]
     ]
-    for wait in waiting(state, state.updated_ms, pauses):
+    for wait in waiting(state, state.updated_ms, held):
         about = f"step {wait['step']}: " if wait["step"] else ""
         until = moment_s(int(wait["until_s"]))
         found.append(OpenItem("waits", f"{about}{wait['reason']} (alarms at {until})", resume))

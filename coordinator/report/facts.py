@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from coordinator.errors import CoordinatorError
+from coordinator.held_back import held_back
 from coordinator.journal.base import Record
-from coordinator.journal.pauses import fold_pauses
 from coordinator.open_claims import open_claims
 from coordinator.report.acts import Act, OpenItem, acts_beside, acts_of, open_items
 from coordinator.report.efforts import EffortFacts
@@ -189,7 +189,7 @@ def _facts_of(
     undone = sum(s.undo is not None and s.undo.phase == "done" for s in wanted)
     told_flows = flows.flows(state)
     items = open_items(
-        state, records, open_claims(state, records), steps, told_flows, fold_pauses(operator)
+        state, records, open_claims(state, records), steps, told_flows, held_back(operator)
     )
     first, last = records[0], records[-1]
     return ReportFacts(

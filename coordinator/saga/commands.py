@@ -95,7 +95,7 @@ class Wait(Struct, frozen=True):
     #: point is ``next_s`` (0: none).
     urgent: bool = False
     next_s: int = 0
-    #: an operator holds it back; ``reason`` says who and why.
+    #: it may not begin, by an operator or for what nobody explains; ``reason`` says why.
     held: bool = False
     #: for evidence alone: the outcome itself is final, and nobody's to decide.
     proof: bool = False

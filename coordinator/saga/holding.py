@@ -15,9 +15,9 @@ def holders(state: SagaState, step: Step, pauses: Pauses) -> tuple[Pause, ...]:
     return own + pauses.on(step.chain, payer_of(state, step))
 
 
-def payer_of(state: SagaState, step: Step) -> str | None:
-    """Return the address that signs and pays for the forward effect, as the plan fixed it."""
-    payer: str | None = state.plan["steps"][step.index]["payers"].get("forward")
+def payer_of(state: SagaState, step: Step, direction: Direction = "forward") -> str | None:
+    """Return the address that signs and pays for an effect, as the plan fixed it."""
+    payer: str | None = state.plan["steps"][step.index]["payers"].get(direction)
     return payer
 
 
@@ -29,7 +29,7 @@ def halted(state: SagaState, step: Step, direction: Direction, now: Now) -> str 
         return None
     if (direction != "forward" or state.state != "running") and step.unique_by != "claim":
         return None
-    payer = state.plan["steps"][step.index]["payers"].get(direction)
+    payer = payer_of(state, step, direction)
     return now.halts.get((step.chain, payer)) if payer is not None else None
 
 

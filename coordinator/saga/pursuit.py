@@ -31,7 +31,8 @@ def pursue(state: SagaState, step: Step, direction: Direction, now: Now, plan: D
     elif direction == "undo" and (closed := not_yet_refundable(state, step, now)):
         plan.waits.append(closed)
     elif halt := halted(state, step, direction, now):
-        plan.waits.append(Wait(halt, patience_s(state, step, now), step.id, direction))
+        until_s = patience_s(state, step, now)
+        plan.waits.append(Wait(halt, until_s, step.id, direction, held=True))
     else:
         plan.commands.append(Act(step, direction))
         plan.waits.append(Wait("being prepared", patience_s(state, step, now), step.id, direction))

@@ -11,7 +11,7 @@ from typing import Any, Final
 from coordinator.saga.commands import Now, Wait
 from coordinator.saga.state import Direction, Effort, SagaState, Step
 
-__all__ = ["WAITS", "allowed", "code_of", "evidence_of", "question_of", "tried"]
+__all__ = ["WAITS", "allowed", "code_of", "evidence_of", "question_of", "refusals", "tried"]
 
 #: Code of a wait → what is asked about it.
 WAITS: Final[Mapping[str, str]] = {
@@ -24,7 +24,7 @@ WAITS: Final[Mapping[str, str]] = {
     "keeps_failing": "why does {chain} refuse the {dir} of step {step}?",
     "unknown": "what became of step {step}? It can not be burnt: adopt the transaction that made "
     "its effect, or write it off",
-    "held": "may step {step} begin? It is held back",
+    "held": "may the {dir} of step {step} begin? It is held back",
     "no_proof": "why does {chain} give no proof of a transaction that it calls final?",
     "waiting": "look at the chain and its node",
 }
@@ -34,6 +34,13 @@ _REFUSED: Final[Mapping[str, str]] = {
     "mismatch": "why would this program sign what step {step} does not say? Stop it and report it",
 }
 _REFUSED_ELSE: Final = "why does {chain} refuse the {dir} of step {step}?"
+#: Phase → its words in a reason.
+_PHASES: Final[Mapping[str, str]] = {
+    "idle": "not started",
+    "included": "in a block already",
+    "not_done": "not done for good",
+    "written_off": "written off",
+}
 #: Of an effort, so many of its newest attempts are shown, and so much of what a node said.
 _SHOWN: Final = 3
 _SAID_MAX: Final = 300
@@ -80,22 +87,24 @@ def allowed(state: SagaState, step: Step, direction: Direction) -> tuple[str, ..
     Whether a transaction made the effect (`adopt`) and whether a hold is past its expiry
     (`reclaim`) is the chain's to say; it is asked when the verdict is given.
     """
-    effort = state.effort(step.id, direction)
-    rules = {
-        "adopt": effort.phase not in ("done", "written_off"),
-        "cap": _is_ours_to_pay(step, direction, effort),
-        "reclaim": direction == "confirm"
-        and step.reveals
-        and effort.revealed
-        and effort.phase not in ("included", "done", "written_off"),
-        "burn": direction == "forward"
-        and "burn" in step.kill
-        and state.state == "running"
-        and effort.phase == "unknown",
-        "write_off": effort.phase not in ("done", "written_off")
-        and not (direction == "forward" and _can_land(step, effort)),
+    rules = refusals(state, step, direction)
+    return tuple(verdict for verdict, why in rules.items() if why is None)
+
+
+def refusals(state: SagaState, step: Step, direction: Direction) -> dict[str, str | None]:
+    """Return each verdict with the reason why the effort does not take it now; None: it does."""
+    phase = state.effort(step.id, direction).phase
+    about = f"the {direction} of step {step.id} is {_PHASES.get(phase, phase)}"
+    over = phase in ("done", "written_off")
+    return {
+        "adopt": about if over else None,
+        "cap": _why_no_cap(step, direction, phase, about),
+        "reclaim": _why_no_reclaim(step, direction, state.effort(step.id, "confirm")),
+        "burn": _why_no_burn(state, step, direction, phase, about),
+        "write_off": f"{about}; there is nothing to write off"
+        if over
+        else _why_not_given_up(state, step, direction),
     }
-    return tuple(verdict for verdict, may in rules.items() if may)
 
 
 def tried(effort: Effort) -> list[dict[str, Any]]:
@@ -140,15 +149,61 @@ def evidence_of(state: SagaState, wait: Wait, now: Now, said: str = "") -> dict[
     }
 
 
-def _is_ours_to_pay(step: Step, direction: Direction, effort: Effort) -> bool:
-    """Whether a fee of ours is still to be paid, so that another cap can change something."""
+def _why_no_cap(step: Step, direction: Direction, phase: str, about: str) -> str | None:
+    """A cap prices what is sent from now on; there must be something that we pay for."""
     if direction == "confirm" and step.reveals and step.deliver != "calldata":
-        return False  # the payee pays for the redeem
-    return effort.phase not in ("included", "done", "written_off")
+        return f"the payee of step {step.id} pays for the redeem, not we"
+    over = phase in ("included", "done", "written_off")
+    return f"{about}: no fee of it is left to raise" if over else None
 
 
-def _can_land(step: Step, effort: Effort) -> bool:
-    """Whether bytes are out that can still take effect: they must be ended before a write-off."""
-    if effort.phase == "not_done" or not effort.attempts:
-        return False
-    return step.pivot or (bool(step.kill) and not effort.killing)
+def _why_no_reclaim(step: Step, direction: Direction, confirm: Effort) -> str | None:
+    """A revealed hold may be refunded only while nobody redeemed it."""
+    if direction != "confirm" or not (step.reveals and confirm.revealed):
+        return f"step {step.id} is no revealed hold"
+    if confirm.phase in ("included", "done"):
+        return f"the payee has redeemed step {step.id}"
+    return f"step {step.id} is written off" if confirm.phase == "written_off" else None
+
+
+def _why_no_burn(
+    state: SagaState, step: Step, direction: Direction, phase: str, about: str
+) -> str | None:
+    """A burn consumes the claim of a forward that waits for its block; there must be one."""
+    if direction != "forward":
+        return (
+            f"only a forward can be burnt; the {direction} of step {step.id} is tried until it "
+            "succeeds"
+        )
+    if "burn" not in step.kill:
+        return f"step {step.id} can not be burnt"
+    if phase != "unknown":
+        back = f". To take everything back: coordinator rollback {state.saga} --reason TEXT"
+        return (
+            f"{about}: nothing of it waits for a block that a burn could overtake"
+            f"{back if state.state == 'running' else ''}"
+        )
+    if state.state != "running":
+        return (
+            f"saga {state.saga} is {state.state}: it ends what still waits by itself, and sends it "
+            "again where it must land"
+        )
+    return None
+
+
+def _why_not_given_up(state: SagaState, step: Step, direction: Direction) -> str | None:
+    """Bytes that can still take effect must be ended before anybody looks away from them."""
+    effort = state.effort(step.id, direction)
+    if direction != "forward" or effort.phase == "not_done" or not effort.attempts:
+        return None
+    first = (
+        f"End it first: coordinator resolve {state.saga} {step.id} --burn --by NAME --reason TEXT"
+    )
+    if step.pivot:
+        return (
+            f"step {step.id} may be paid already and the decision follows it alone: it can not be "
+            f"written off. {first}"
+        )
+    if step.kill and not effort.killing:
+        return f"an attempt of step {step.id} can still land. {first}"
+    return None

@@ -18,7 +18,7 @@ from typing import Final
 
 import aiohttp
 
-from adapters.errors import Rejected, Transient
+from adapters.errors import Transient
 from adapters.json_text import parse_json
 from adapters.remote_key import SigningRequest
 from coordinator.signers.kinds import face_of
@@ -65,7 +65,11 @@ class HttpKey:
             await session.close()
 
     async def public_key(self) -> bytes:
-        """Find the pinned address among the keys that the signer lists; 33 bytes, compressed."""
+        """Find the pinned address among the keys that the signer lists; 33 bytes, compressed.
+
+        Raises:
+            Transient: it does not answer, or does not list that key (yet).
+        """
         await self._asked("GET", "/upcheck", None, _ANSWER_BYTES_MAX)
         listed = await self._asked("GET", "/api/v1/eth1/publicKeys", None, _KEYS_BYTES_MAX)
         try:
@@ -82,11 +86,10 @@ class HttpKey:
             if key is not None and face_of("ethereum", key).address == self.source.address:
                 self._identifier = text
                 return key
-        raise Rejected(
-            f"signer {self.name}: {self.source.place} lists {len(texts)} keys, and none is that of "
-            f"{self.source.address}, which chains.toml pins. Nothing was signed and nothing "
-            "was sent. Load the key into the signer, or pin the right address.",
-            code="signer",
+        # A signer that has just begun serves before it has loaded its keys.
+        raise self._away(
+            f"lists {len(texts)} keys, and none is that of {self.source.address}, which "
+            "chains.toml pins: load the key into the signer, or pin the right address"
         )
 
     async def signature(self, request: SigningRequest) -> bytes:

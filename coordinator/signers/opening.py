@@ -84,7 +84,7 @@ def open_seed(
     if opened.kind != "seed":
         raise KeysError(
             f"[secrets] seed {path}: holds a signing key, not a seed. Make one: coordinator keys "
-            "add --kind seed. Nothing was sent."
+            "add seed --kind seed. Nothing was sent."
         )
     return HoldSecrets(opened.secret)
 

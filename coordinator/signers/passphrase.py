@@ -57,11 +57,6 @@ class Passphrases:
         #: chains whose nodes were asked for their genesis before the environment was allowed.
         self.admitted: set[str] = set()
 
-    @property
-    def environment_allowed(self) -> bool:
-        """Whether ``env:`` is read."""
-        return self._env_allowed
-
     def allow_environment(self, chains: Iterable[str] = ()) -> None:
         """Read ``env:`` from now on: `check_env_allowed` had nothing against it, nor against the
         genesis of ``chains``.

@@ -20,7 +20,7 @@ async def compare_remote(holder: Holder) -> PublicFace:
 
     Raises:
         KeysError: it holds another key.
-        Transient: it does not answer.
+        Transient: it does not answer, or does not know the key (yet).
     """
     source = holder.source
     try:
