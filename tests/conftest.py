@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ from adapters.evm.devnode import AnvilNode, AnvilOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.e2e.evm_scene import Deployment
 
 # A failure prints the blob that replays it. No deadline per example: the machine may be busy.
 hypothesis.settings.register_profile("house", print_blob=True, deadline=None)
@@ -73,3 +76,25 @@ def module_bitcoind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bitcoi
     """Start bitcoinds that all tests of a module share."""
     with ExitStack() as ends:
         yield BitcoindFactory(tmp_path_factory.mktemp("bitcoind"), ends)
+
+
+@pytest.fixture(scope="module")
+def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
+    """Our contracts on an anvil that all tests of a module share."""
+    from tests.e2e.evm_scene import Deployment  # most tests need none of it, and it is slow
+
+    deployed = Deployment.on(module_anvil())
+    yield deployed
+    deployed.close()
+
+
+@pytest.fixture
+def stage(deployment: Deployment) -> Iterator[Deployment]:
+    """The deployment as it was at first, mining at once."""
+    ask = deployment.node.rpc
+    snapshot = ask("evm_snapshot")
+    yield deployment
+    ask("anvil_dropAllTransactions")
+    ask("evm_revert", snapshot)
+    ask("evm_setTime", int(time.time()))  # seconds; the snapshot brought its own time back
+    ask("evm_setAutomine", True)

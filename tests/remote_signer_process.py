@@ -16,7 +16,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import coincurve
 from coincurve.ecdsa import cdata_to_der, deserialize_compact
@@ -47,9 +47,10 @@ class Key:
         with (self.folder / "asked").open("a") as file:
             file.write(json.dumps(question) + "\n")
 
-    def count(self) -> int:
-        """How many questions there were."""
-        return len((self.folder / "asked").read_text().splitlines())
+    def note_hung(self) -> None:
+        """One more question is left without an answer."""
+        with (self.folder / "hung").open("a") as file:
+            file.write("1\n")
 
     def recoverable(self, digest: bytes) -> bytes:
         """r, s, v as the mode wants it; v is 27 or 28."""
@@ -92,6 +93,8 @@ class Handler(BaseHTTPRequestHandler):
 
     key: Key
     token: str | None = None
+    #: Held from the first POST that "hang first" meets on: two may come at once.
+    first: ClassVar = threading.Lock()
 
     def do_GET(self) -> None:
         if self._stopped():
@@ -126,8 +129,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.token is not None and self.headers["Authorization"] != f"Bearer {self.token}":
             self._answer(401, "who are you?")
             return True
-        first = mode == "hang first" and self.command == "POST" and self.key.count() == 1
-        if mode == "hang" or (mode == "hang sign" and self.command == "POST") or first:
+        post = self.command == "POST"
+        first = mode == "hang first" and post and self.first.acquire(blocking=False)
+        if mode == "hang" or (mode == "hang sign" and post) or first:
+            self.key.note_hung()
             end_s = time.monotonic() + HANG_S
             while self.key.mode.startswith("hang") and time.monotonic() < end_s:
                 time.sleep(0.02)
@@ -187,7 +192,8 @@ def answer(folder: Path) -> None:
     if mode == "hang" or (mode == "hang sign" and question["do"] == "sign"):
         time.sleep(HANG_S)
     if mode == "child":  # it ends, and leaves somebody behind who keeps its output open
-        subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({HANG_S})"])
+        waits = f"import time; time.sleep({HANG_S})"
+        subprocess.Popen([sys.executable, "-c", waits, str(folder)])  # named to be found by it
         return
     if mode == "exit":
         sys.exit(int(rest))

@@ -47,6 +47,11 @@ class Told:
         path = self.folder / "asked"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
+    def hung(self) -> int:
+        """How many questions an HTTP signer has left without an answer."""
+        path = self.folder / "hung"
+        return len(path.read_text().splitlines()) if path.exists() else 0
+
     @property
     def public_key(self) -> str:
         return str(coincurve.PrivateKey(self.secret).public_key.format().hex())

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def wait_until(probe: Callable[[], T | None], *, what: str, timeout_s: float = 10.0) -> T:
+def wait_until(probe: Callable[[], T | None], *, what: str, timeout_s: float = 60.0) -> T:
     """Call probe until it returns something true, which is returned; fail after timeout_s."""
     deadline_s = time.monotonic() + timeout_s
     while not (answer := probe()):

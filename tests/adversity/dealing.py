@@ -15,7 +15,14 @@ from tests.crash.ends import ENDS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["SENDS", "candidates", "everything", "replacements", "seed_of_this_run"]
+__all__ = [
+    "SENDS",
+    "candidates",
+    "everything",
+    "reorganisations",
+    "replacements",
+    "seed_of_this_run",
+]
 
 SENDS: Final = frozenset({"eth_sendRawTransaction", "sendrawtransaction"})
 #: Questions that have another answer at another time: only these can be answered late.
@@ -45,6 +52,11 @@ def seed_of_this_run() -> int:
 def everything() -> bool:
     """Whether ``ADVERSITY_ALL`` asks for all instead of a sample."""
     return bool(os.environ.get("ADVERSITY_ALL"))
+
+
+def reorganisations() -> int:
+    """How many of a deep run have to take something of ours out of its block, all ends together."""
+    return int(os.environ.get("ADVERSITY_REORGS") or 200)
 
 
 def candidates(end: str, calls: Sequence[Call], dice: random.Random) -> Iterator[Fault]:
@@ -77,15 +89,17 @@ def _fits(method: str, way: str) -> bool:
 
 
 def replacements(end: str, points: Sequence[str], dice: random.Random) -> Iterator[Replacement]:
-    """Yield each point of an end with a depth, in a random order: on the chain of the step that the
-    point is about, every second time with a kill before anybody has seen it.
+    """Yield each point of an end with a depth, in a random order, and then all of them again and
+    again: on the chain of the step that the point is about, every second time with a kill before
+    anybody has seen it.
     """
     # The first one takes something out for certain: its block can not be that deep yet.
     step = dice.choice(["lock", "mint"])
     newest = f"after submit {step}.forward#1"
     yield Replacement(end, newest, _CHAINS[step], DEPTHS[-1], dice.random() < 0.5)
-    shuffled = dice.sample(points, len(points))
-    for turn, point in enumerate(shuffled):
-        about = _ABOUT.search(point)
-        step = about[1] if about else dice.choice(ENDS[end].steps)
-        yield Replacement(end, point, _CHAINS[step], dice.choice(DEPTHS), turn % 2 == 1)
+    while points:
+        shuffled = dice.sample(points, len(points))
+        for turn, point in enumerate(shuffled):
+            about = _ABOUT.search(point)
+            step = about[1] if about else dice.choice(ENDS[end].steps)
+            yield Replacement(end, point, _CHAINS[step], dice.choice(DEPTHS), turn % 2 == 1)

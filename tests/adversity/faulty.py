@@ -118,7 +118,7 @@ def suffer(ground: Proxied, fault: Fault, *, engine: str = "real") -> Judged:
                 wrong.append(f"nor did it end when all was well again: {last.story()}")
                 return Judged(fired, tuple(ended), "", tuple(wrong))
         run.settle()
-        state = _state(run)
+        state = run.state()
         if state in _allowed(fault):
             wrong += problems(replace(run.scene(), end=state))
         else:
@@ -168,8 +168,3 @@ def _allowed(fault: Fault) -> set[str]:
     if fault.way == "forged":
         return {end.state, "rolled_back"}
     return {"committed", "rolled_back"} if end.asked_back else {end.state}
-
-
-def _state(run: Run) -> str:
-    ends = [record["data"]["state"] for record in run.records() if record["kind"] == "closed"]
-    return str(ends[-1]) if ends else "open"

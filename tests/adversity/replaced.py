@@ -58,7 +58,7 @@ class Replaced:
     """What became of it.
 
     Attributes:
-        taken: transactions of ours that were in a block and no longer are right afterwards.
+        taken: transactions of ours that are in another block right afterwards, or in none.
         noticed: records of the saga that say that a block is gone.
         state: in which it ended.
         wrong: what is wrong with it.
@@ -90,11 +90,14 @@ def replace_blocks(ground: Buried, wanted: Replacement) -> Replaced:
         life = run.live(stop_at=wanted.point, by=signal.SIGSTOP, timeout_s=TIMEOUT_S)
         if not life.came_to_its_point():
             life.ended()
-            return Replaced(0, 0, _state(run), tuple(run.verdict()))
+            return Replaced(0, 0, run.state(), tuple(run.verdict()))
         with ground.burial.resting():
             _at_rest(run, wanted.chain)
-            taken = _in_the_last(run, wanted.chain, wanted.depth)
+            below = heights(run.devnet)[wanted.chain] - wanted.depth
+            were = _homes(run, wanted.chain, below)
             reorganise(run.devnet, wanted.chain, wanted.depth)
+            are = _homes(run, wanted.chain, below)
+            taken = sum(are.get(tx) != block for tx, block in were.items())
             if wanted.chain == "bitcoin":
                 # Its new blocks took what waited, so who waits for a burn would wait for ever.
                 (run.devnet.folder / "bitcoin.paused").unlink(missing_ok=True)
@@ -111,7 +114,7 @@ def replace_blocks(ground: Buried, wanted: Replacement) -> Replaced:
                 wrong = f"it did not end: {each.story()}"
                 return Replaced(taken, _noticed(run), "open", (wrong,))
         run.settle()
-        state = _state(run)
+        state = run.state()
         found = [] if state in _allowed(wanted) else [f"it ended {state}"]
         scene = run.scene(reorganised={wanted.chain})
         found += problems(replace(scene, end=state))
@@ -124,11 +127,6 @@ def _another(run: Run, former: Sequence[Life]) -> Life:
     return run.live(timeout_s=TIMEOUT_S, lingers_s=WATCH_S)
 
 
-def _state(run: Run) -> str:
-    ends = [record["data"]["state"] for record in run.records() if record["kind"] == "closed"]
-    return str(ends[-1]) if ends else "open"
-
-
 def _at_rest(run: Run, chain: str) -> None:
     """Wait until anvil has made the block for what it took: replacing blocks at that very moment
     leaves it with a chain and a state that do not belong together.
@@ -139,15 +137,20 @@ def _at_rest(run: Run, chain: str) -> None:
         )
 
 
-def _in_the_last(run: Run, chain: str, depth: int) -> int:
-    """How many transactions there are in the newest blocks, those of miners apart."""
+def _homes(run: Run, chain: str, below: int) -> dict[str, str]:
+    """Return transaction → hash of its block, of those of ours that are higher than ``below``."""
     ask, top = run.devnet.rpc, heights(run.devnet)[chain]
-    newest = range(top - depth + 1, top + 1)
-    if chain == "bitcoin":
-        hashes = [ask(chain, "getblockhash", at) for at in newest]
-        return sum(ask(chain, "getblock", name, 1)["nTx"] - 1 for name in hashes)
-    counts = [ask(chain, "eth_getBlockTransactionCountByNumber", hex(at)) for at in newest]
-    return sum(int(count, 16) for count in counts)
+    ours = {record["data"]["tx"] for record in run.records() if record["kind"] == "intent"}
+    homes: dict[str, str] = {}
+    for at in range(below + 1, top + 1):
+        if chain == "bitcoin":
+            block = ask(chain, "getblock", ask(chain, "getblockhash", at), 1)
+            txs = block["tx"]
+        else:
+            block = ask(chain, "eth_getBlockByNumber", hex(at), False)
+            txs = block["transactions"]
+        homes |= dict.fromkeys(ours & set(txs), block["hash"])
+    return homes
 
 
 def _noticed(run: Run) -> int:

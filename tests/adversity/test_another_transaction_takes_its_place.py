@@ -12,7 +12,7 @@ from tests.adversity.burying import Buried
 from tests.adversity.held import records_of, standing_still
 from tests.adversity.strangers import takes_its_place
 from tests.crash.chain_judge import problems
-from tests.reliability.notes import note
+from tests.reliability.notes import noted
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buried]:
 def test_what_another_transaction_has_taken_the_place_of_is_not_done(
     ground: Buried, end: str, effort: str, state: str
 ) -> None:
-    with ground.run(end) as run:
+    with noted("adversity", "another in its place", phase=effort), ground.run(end) as run:
         life = run.live(stop_at=f"before submit {effort}#1", by=signal.SIGSTOP)
         life.stopped()
         with ground.burial.resting():
@@ -61,4 +61,3 @@ def test_what_another_transaction_has_taken_the_place_of_is_not_done(
         scene = run.scene(reorganised={intent["chain"]})
         wrong = problems(replace(scene, end=state))
         assert wrong == [f"K2 {intent['chain']} has {other} and the journal no intent of it"]
-    note("adversity", "another in its place", fired=1, bad=0, runs=1, phase=effort)

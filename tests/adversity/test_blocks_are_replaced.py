@@ -1,8 +1,8 @@
 """Blocks are replaced at any point of a saga's way, from one to one more than finality.
 
 What was in them comes back: on Bitcoin through the mempool, on anvil only because we send it again.
-By default a sample; ADVERSITY_ALL=1 is each point of every end. ADVERSITY_SEED=N repeats the
-choices.
+By default a sample; ADVERSITY_ALL=1 is each point of every end, and again until something of ours
+was taken out ADVERSITY_REORGS times (200). ADVERSITY_SEED=N repeats the choices.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.adversity.burying import Buried
-from tests.adversity.dealing import everything, replacements, seed_of_this_run
+from tests.adversity.dealing import (
+    everything,
+    reorganisations,
+    replacements,
+    seed_of_this_run,
+)
 from tests.adversity.held import raw_of, records_of
 from tests.adversity.replaced import (
     TIMEOUT_S,
@@ -26,17 +31,17 @@ from tests.crash.chain_judge import problems
 from tests.crash.ends import ENDS
 from tests.crash.ground import tell
 from tests.crash.watching import heights
-from tests.reliability.notes import note
+from tests.reliability.notes import broken_rules, note, noted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.timeout(1200 if everything() else 300)
+pytestmark = pytest.mark.timeout(4 * 3600 if everything() else 300)
 
-#: How many times something of ours is to be taken out of its block, for each end, and how many
-#: times it is tried for that at most.
-TAKEN = 2
-TRIED_AT_MOST = 4
+#: How many times something of ours is to be taken out of its block, for each end.
+TAKEN = -(-reorganisations() // len(ENDS)) if everything() else 2
+#: How often that is tried, for each time.
+TRIED_AT_MOST = 2 if not everything() else 4
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +58,11 @@ def test_a_saga_ends_as_it_must_whichever_blocks_are_replaced_on_its_way(
     points = points_of_burial(ground, end)
     taken: list[Replacement] = []
     wrong: list[str] = []
-    tried = 0
+    deck = replacements(end, points, random.Random(f"{seed} {end}"))
+    tried, least = 0, len(points) if everything() else 1
 
-    for tried, wanted in enumerate(replacements(end, points, random.Random(f"{seed} {end}")), 1):
+    while tried < least or (len(taken) < TAKEN and tried < TAKEN * TRIED_AT_MOST):
+        tried, wanted = tried + 1, next(deck)
         found = replace_blocks(ground, wanted)
         if found.taken:
             taken.append(wanted)
@@ -63,15 +70,12 @@ def test_a_saga_ends_as_it_must_whichever_blocks_are_replaced_on_its_way(
         note(
             "adversity", "blocks replaced", fired=found.taken, bad=bool(found.wrong), runs=1,
             phase=wanted.point, depth=wanted.depth, killed=wanted.then_killed, end=end,
-            chain=wanted.chain, noticed=found.noticed,
+            chain=wanted.chain, noticed=found.noticed, rules=broken_rules(found.wrong),
         )  # fmt: skip
-        if not everything() and (len(taken) == TAKEN or tried == TRIED_AT_MOST):
-            break
-
     headline = f"ADVERSITY_SEED={seed}: {end}, something was taken out in {len(taken)} of {tried}"
     tell(headline, [each.replay for each in taken])
     assert not wrong, "\n".join([headline, *wrong])
-    assert taken, headline
+    assert len(taken) >= (TAKEN if everything() else 1), headline
 
 
 def test_evidence_of_a_block_that_is_gone_is_not_waited_for(ground: Buried) -> None:
@@ -88,7 +92,7 @@ def test_evidence_of_a_block_that_is_gone_is_not_waited_for(ground: Buried) -> N
 def test_what_comes_again_in_a_lower_block_than_it_was_sent_at_is_found_after_a_restart(
     ground: Buried, end: str, effort: str
 ) -> None:
-    with ground.run(end) as run:
+    with noted("adversity", "lower block", phase=effort), ground.run(end) as run:
         life = run.live(stop_at=f"after submit {effort}#1", by=signal.SIGSTOP)
         life.stopped()
         (intent,) = records_of(run, "intent", effort)
@@ -104,4 +108,3 @@ def test_what_comes_again_in_a_lower_block_than_it_was_sent_at_is_found_after_a_
         run.settle()
         assert problems(run.scene(reorganised={chain})) == []
         assert len(records_of(run, "intent", effort)) == 1
-    note("adversity", "lower block", fired=1, bad=0, runs=1, phase=effort)

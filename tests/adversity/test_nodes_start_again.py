@@ -10,7 +10,7 @@ import pytest
 from tests.adversity.held import held
 from tests.adversity.restarts import restart, restart_empty
 from tests.crash.ground import Ground
-from tests.reliability.notes import note
+from tests.reliability.notes import noted
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -35,19 +35,24 @@ def test_nodes_that_come_back_without_their_pools_get_the_same_bytes_again(
     ground: Ground, ends: ExitStack
 ) -> None:
     for effort, chain in (("mint.forward", "ethereum"), ("move.forward", "bitcoin")):
-        with held(ground, "committed", effort, chain) as one:
+        with (
+            noted("adversity", "node restarted", phase=effort),
+            held(ground, "committed", effort, chain) as one,
+        ):
             with one.stopped():
                 restart(ground.devnet, chain, ends)
                 assert one.waiting() == []
             one.released()
             assert len(one.intents()) == 1
-        note("adversity", "node restarted", fired=1, bad=0, runs=1, phase=effort)
 
 
 def test_a_node_that_lost_its_chain_ends_the_coordinator_and_gets_nothing(
     ground: Ground, ends: ExitStack
 ) -> None:
-    with held(ground, "committed", "mint.forward", "ethereum") as one:
+    with (
+        noted("adversity", "node lost its chain", phase="mint.forward"),
+        held(ground, "committed", "mint.forward", "ethereum") as one,
+    ):
         with one.stopped():
             restart_empty(ground.devnet, "ethereum", ends)
         intents = len(one.intents())
@@ -59,14 +64,16 @@ def test_a_node_that_lost_its_chain_ends_the_coordinator_and_gets_nothing(
         ask = ground.devnet.rpc
         assert ask("ethereum", "eth_blockNumber") == "0x0"
         assert ask("ethereum", "txpool_status") == {"pending": "0x0", "queued": "0x0"}
-    note("adversity", "node lost its chain", fired=1, bad=0, runs=1, phase="mint.forward")
 
 
 def test_a_bitcoind_that_lost_its_chain_is_told_nothing_but_the_same_bytes(
     ground: Ground, ends: ExitStack
 ) -> None:
     """The genesis of regtest is always the same: it looks like a node that has yet to catch up."""
-    with held(ground, "committed", "move.forward", "bitcoin") as one:
+    with (
+        noted("adversity", "node lost its chain", phase="move.forward"),
+        held(ground, "committed", "move.forward", "bitcoin") as one,
+    ):
         with one.stopped():
             restart_empty(ground.devnet, "bitcoin", ends)
             known = len(one.run.scene(over=False).sent)
@@ -79,4 +86,3 @@ def test_a_bitcoind_that_lost_its_chain_is_told_nothing_but_the_same_bytes(
         assert {note["tx"] for note in later} == {one.first}
         assert len(one.intents()) == 1
         assert one.waiting() == []
-    note("adversity", "node lost its chain", fired=1, bad=0, runs=1, phase="move.forward")

@@ -13,6 +13,7 @@ import coordinator.saga.undoing
 from coordinator.app import LazySecrets
 from coordinator.errors import ClaimTaken, Fenced, JournalError
 from coordinator.journal.sqlite import SqliteJournal
+from coordinator.journal.witness import Witness
 from coordinator.saga import SagaState, Step, fold
 from coordinator.sending import Sending
 from coordinator.turn import Turn
@@ -130,6 +131,12 @@ def _tires_of_silence() -> None:
     broken.send = impatient
 
 
+def _keeps_the_second_place_in_the_dark() -> None:
+    """Bytes leave when their intent is durable in the journal alone."""
+    broken: Any = Witness
+    broken.write = lambda *_: None
+
+
 ENGINES: Final[dict[str, Callable[[], None]]] = {
     "real": _as_it_is,
     "sends first": _sends_first,
@@ -139,4 +146,5 @@ ENGINES: Final[dict[str, Callable[[], None]]] = {
     "takes preimages out": _takes_preimages_out,
     "shrugs at a busy journal": _shrugs_at_a_busy_journal,
     "tires of silence": _tires_of_silence,
+    "keeps the second place in the dark": _keeps_the_second_place_in_the_dark,
 }

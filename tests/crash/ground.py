@@ -22,6 +22,7 @@ from tests.crash.life import Life
 from tests.crash.preimages import leaks
 from tests.crash.watching import heights
 from tests.e2e.network import plan_text
+from tests.e2e.trouble import World
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -58,6 +59,11 @@ class Run:
     def records(self) -> list[dict[str, Any]]:
         """Every record of its journal, oldest first."""
         return Journal.read(self.journal).records()
+
+    def state(self) -> str:
+        """The end of its saga, or ``open``."""
+        ends = [record["data"]["state"] for record in self.records() if record["kind"] == "closed"]
+        return str(ends[-1]) if ends else "open"
 
     def live(self, **wishes: Any) -> Life:
         """Start another life; see `Orders` for the wishes."""
@@ -106,9 +112,7 @@ class Run:
         """Leave no process of this run behind, and the world as it was."""
         for life in self.lives:
             life.kill()
-        (self.devnet.folder / "bitcoin.paused").unlink(missing_ok=True)
-        for chain in CHAIN_IDS:
-            self.devnet.rpc(chain, "anvil_dropAllTransactions")
+        World(self.devnet).calm()
         if (self.folder / "paused").exists():
             unpause_token(self.devnet, "ethereum")
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from coordinator.journal.base import Entry, Journal, Raw, Record
     from tests.sim.faults import Process
 
-__all__ = ["Cut", "DiskWorld", "Lost", "shut"]
+__all__ = ["AtOnce", "Cut", "DiskWorld", "Lost", "shut"]
 
 _LEAVES = frozenset({"intent", "reveal"})
 _SIGNED = frozenset({"decided", "closed"})
@@ -53,7 +53,7 @@ class Lost(AssertionError):
     """What was acknowledged is not on the disk any more."""
 
 
-class _AtOnce(Executor):
+class AtOnce(Executor):
     """Does what it is given in the caller's thread."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -238,7 +238,7 @@ class DiskWorld(World):
             self.refusals.append(str(error))
             raise JournalBroken(str(error)) from error
         self._journal._thread.shutdown()
-        self._journal._thread = cast("Any", _AtOnce())
+        self._journal._thread = cast("Any", AtOnce())
         self.weaken(self._journal)
         store = cast("_Store", self.store)
         store.open(JournalReader(self.path, open_reader(self.path)))

@@ -213,6 +213,17 @@ def btc(value: str) -> Mapping[str, str]:
     return {"asset": "BTC", "value": value}
 
 
+async def hold(stage: Scene, blocks: int = 5) -> Effort:
+    """Half a coin held for the payee; its refund is due after so many ``blocks``."""
+    return await stage.effort(
+        "hold",
+        amount=btc("0.5"),
+        payee=signer("payee").public_key.hex(),
+        refund_after_blocks=blocks,
+        deliver="file",
+    )
+
+
 def adapter_on(
     node: BitcoinNode, folder: Path, names: Sequence[str] = ("treasury", "cold"), **changes: Any
 ) -> BitcoinAdapter:

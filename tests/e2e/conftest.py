@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from coordinator.devnet.control import mine
 from coordinator.devnet.network import Devnet, DevnetOptions, running
+from tests.e2e.bitcoin_scene import scene
 from tests.e2e.terminal import Terminal
 from tests.e2e.trouble import World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
+
+    from tests.conftest import BitcoindFactory
+    from tests.e2e.bitcoin_scene import Scene
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +31,8 @@ def shared_devnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Devnet]:
 @pytest.fixture
 def world(shared_devnet: Devnet) -> Iterator[World]:
     world = World(shared_devnet)
+    for chain in shared_devnet.urls:
+        mine(shared_devnet, chain, 1)  # else the newest block is as old as the test before this
     yield world
     world.heal()
 
@@ -40,3 +48,17 @@ def terminal(world: World, tmp_path: Path) -> Iterator[Terminal]:
     """The command line on that network, with a journal of its own."""
     with ExitStack() as ends:
         yield Terminal.on(world.devnet, tmp_path, ends)
+
+
+@pytest.fixture
+def play(bitcoind: BitcoindFactory, tmp_path: Path) -> Callable[..., None]:
+    """Run a test's story on the scene of a fresh bitcoind; the keywords are `scene`'s."""
+
+    def run(story: Callable[[Scene], Awaitable[None]], **options: Any) -> None:
+        async def whole() -> None:
+            async with scene(bitcoind(), tmp_path, **options) as stage:
+                await story(stage)
+
+        asyncio.run(whole())
+
+    return run

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coordinator.app import configured_nodes, passphrases_for, statements_of
+from coordinator.app import passphrases_for
 from coordinator.export import covering_head, export_bundle
+from coordinator.families import configured_nodes, statements_of
 from coordinator.journal.reading import open_readonly
 from coordinator.log_key import log_address
 from coordinator.notary import open_notary

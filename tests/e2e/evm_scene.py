@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -43,6 +43,7 @@ __all__ = [
     "EvmScene",
     "chain_table",
     "evm_scene",
+    "play",
     "secret_of",
     "signers",
 ]
@@ -171,7 +172,7 @@ class EvmScene:
         task: Task,
         attempts: Sequence[Attempt],
         wanted: Callable[[Observation], Any],
-        timeout_s: float = 10,
+        timeout_s: float = 60,
     ) -> Observation:
         """Observe after each event of the follower until ``wanted``."""
         async with asyncio.timeout(timeout_s):
@@ -288,6 +289,18 @@ async def evm_scene(
         if follower is not None:
             follower.cancel()
             await asyncio.gather(follower, return_exceptions=True)
+
+
+def play(
+    deployment: Deployment, body: Callable[[EvmScene], Awaitable[None]], **changes: Any
+) -> None:
+    """Run a test's story on an adapter that follows the chain."""
+
+    async def whole() -> None:
+        async with evm_scene(deployment, **changes) as scene:
+            await body(scene)
+
+    asyncio.run(whole())
 
 
 async def _follow(scene: EvmScene) -> None:

@@ -21,6 +21,7 @@ from coordinator.delivery import FileDelivery
 from coordinator.devnet.control import mine_until
 from coordinator.devnet.ledger import NATIVE, Line, difference, read_ledger
 from coordinator.devnet.network import CHAIN_IDS, Devnet
+from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.ports import Settings
 from coordinator.runner import Runner
 from coordinator.saga import SagaState
@@ -67,7 +68,7 @@ def moment_of(record: Record) -> Moment:
     return (kind, record.data.get("step"), record.data.get("dir"))
 
 
-async def eventually(probe: Callable[[], object], *, what: str, timeout_s: float = 30) -> None:
+async def eventually(probe: Callable[[], object], *, what: str, timeout_s: float = 60) -> None:
     """Return once ``probe`` returns something true."""
     deadline_s = time.monotonic() + timeout_s
     while not await asyncio.to_thread(probe):
@@ -111,7 +112,7 @@ class Service:
                 raise AssertionError(f"the process ended before {what}")
             return probe()
 
-        await eventually(found, what=what, timeout_s=60)
+        await eventually(found, what=what)
 
 
 @dataclass
@@ -161,7 +162,7 @@ class Coordinator:
         cues: Cues | None = None,
         *,
         beside: Coroutine[Any, Any, None] | None = None,
-        timeout_s: float = 30,
+        timeout_s: float = 90,
     ) -> SagaState:
         """Drive a saga to its end; every cue must come, ``beside`` must have finished, and what is
         left behind must convince a stranger.
@@ -242,6 +243,10 @@ class Coordinator:
 
     def has(self, saga: str, kind: str) -> bool:
         return any(record.kind == kind for record in self.records(saga))
+
+    def unexplained(self) -> list[Record]:
+        """What a key of ours signed and no record explains."""
+        return [r for r in self.journal.read(OPERATOR_STREAM) if r.kind == "unexplained"]
 
 
 def config_for(devnet: Devnet, folder: Path, changes: Mapping[str, str] | None = None) -> Config:

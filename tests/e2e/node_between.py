@@ -8,10 +8,18 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-__all__ = ["REFUSED", "Between", "between"]
+__all__ = ["REFUSED", "Between", "Refusal", "between"]
 
-#: An edit returns this where the node shall answer with an error.
-REFUSED = object()
+
+@dataclass(frozen=True)
+class Refusal:
+    """An edit returns this where the node shall answer with an error."""
+
+    code: int
+    message: str = "no"
+
+
+REFUSED = Refusal(-32601, "Method not found")
 
 Edit = Callable[[str, list[Any], Any], Any]
 
@@ -33,8 +41,8 @@ class Between:
         if "result" not in reply:
             return reply
         result = self.edit(call["method"], call["params"], reply["result"])
-        if result is REFUSED:
-            error = {"code": -32601, "message": "Method not found"}
+        if isinstance(result, Refusal):
+            error = {"code": result.code, "message": result.message}
             return {"jsonrpc": "2.0", "id": call["id"], "error": error}
         return {**reply, "result": result}
 
@@ -54,7 +62,7 @@ async def between(upstream: str) -> AsyncIterator[Between]:
         return web.json_response([node.answer(call, by_id[call["id"]]) for call in body])
 
     application = web.Application()
-    application.router.add_post("/", handle)
+    application.router.add_post("/{path:.*}", handle)
     runner = web.AppRunner(application)
     async with aiohttp.ClientSession() as session:
         await runner.setup()

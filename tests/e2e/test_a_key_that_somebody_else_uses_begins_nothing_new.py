@@ -9,8 +9,6 @@ from coordinator import service
 from coordinator.devnet.ledger import evm_address
 from coordinator.devnet.network import bitcoin_address
 from coordinator.errors import PreflightError
-from coordinator.journal.base import Record
-from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.recovery.recover import accept
 from coordinator.saga.table import ENDS
 from tests.e2e.network import Coordinator, Service, coordinator, intents
@@ -22,17 +20,13 @@ PATIENT = {"deadline_s = 60": "deadline_s = 600"}
 TREASURY = evm_address("treasury_evm")
 
 
-def unexplained(ours: Coordinator) -> list[Record]:
-    return [r for r in ours.journal.read(OPERATOR_STREAM) if r.kind == "unexplained"]
-
-
 async def accepted(ours: Coordinator, tx: str) -> None:
     await accept(ours.journal, [tx], by=["ada"], reason="it was the old wallet")
 
 
 async def noticed(ours: Coordinator, process: Service, tx: str) -> None:
     await process.until(
-        lambda: [r.data["tx"] for r in unexplained(ours)] == [tx] and halts_of(process),
+        lambda: [r.data["tx"] for r in ours.unexplained()] == [tx] and halts_of(process),
         what="what nobody can explain",
     )
 
@@ -99,7 +93,7 @@ def test_a_coin_that_somebody_else_spent_stops_its_address(world: World, tmp_pat
             coin = world.coins("treasury_btc")[0][0]
             world.spend("treasury_btc", [coin], "settlement_btc", fee_sat=1_000)
             await process.until(lambda: halts_of(process), what="what nobody can explain")
-            (record,) = unexplained(ours)
+            (record,) = ours.unexplained()
             assert record.data["claim"] == [[coin, 0]]
             assert halts_of(process) == {("bitcoin", bitcoin_address("treasury_btc"))}
             world.release_blocks("polygon")
@@ -125,7 +119,7 @@ def test_a_nonce_that_was_used_while_no_process_ran_is_found_by_the_next(
         async with coordinator(world.devnet, tmp_path) as ours, ours.serving() as process:
             await process.until(lambda: halts_of(process), what="what nobody can explain")
             assert halts_of(process) == {("ethereum", TREASURY)}
-            (record,) = unexplained(ours)
+            (record,) = ours.unexplained()
             assert record.data["tx"].startswith("nonce ")
 
     asyncio.run(story())
@@ -140,6 +134,6 @@ def test_what_our_own_records_explain_stops_nobody(world: World, tmp_path: Path)
                 again = await ours.accept("transfer", key="once more")
                 await process.drive(again)
                 await process.until(lambda: ours.has(again, "closed"), what="the end")
-                assert not unexplained(ours)
+                assert not ours.unexplained()
 
     asyncio.run(story())

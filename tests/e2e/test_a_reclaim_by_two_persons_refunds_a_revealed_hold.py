@@ -137,7 +137,7 @@ def test_a_hold_that_was_redeemed_can_not_be_reclaimed(world: World, terminal: T
     world.hold_blocks("ethereum")
     call = terminal.start("run", terminal.plan("hold"), "--execute")
     saga = terminal.awaits("intent", "mint")
-    before_reveal = terminal.run("resolve", saga, "hold", "--reclaim", *TWO, code=3)
+    before_reveal = terminal.run("resolve", saga, "hold", "--reclaim", *TWO, code=11)
     assert "no revealed hold" in before_reveal.err
     world.release_blocks("ethereum")
     call.ended(0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -29,35 +28,19 @@ from tests.e2e.bitcoin_scene import (
     adapter_on,
     address,
     btc,
-    scene,
-    signer,
+    hold,
     undo_of,
 )
 from tests.e2e.node_between import between
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
     from adapters.bitcoin.adapter import BitcoinAdapter
-    from tests.conftest import BitcoindFactory
     from tests.e2e.node_between import Edit
 
 CHAIN = f"bip122:{REGTEST.genesis[:32]}"
-
-
-@pytest.fixture
-def play(bitcoind: BitcoindFactory, tmp_path: Path) -> Callable[..., None]:
-    """Run a test's story on a fresh node."""
-
-    def run(story: Callable[[Scene], Awaitable[None]], **options: Any) -> None:
-        async def whole() -> None:
-            async with scene(bitcoind(), tmp_path, **options) as stage:
-                await story(stage)
-
-        asyncio.run(whole())
-
-    return run
 
 
 def settled(seen: Found | Consumed) -> Settled:
@@ -129,16 +112,6 @@ async def proven(stage: Scene, effort: Effort, seen: Found | Consumed) -> str:
     return evidence.text
 
 
-async def hold(stage: Scene, blocks: int = 4) -> Effort:
-    return await stage.effort(
-        "hold",
-        amount=btc("0.5"),
-        payee=signer("payee").public_key.hex(),
-        refund_after_blocks=blocks,
-        deliver="file",
-    )
-
-
 # ------------------------------------------------------------ what is proven
 
 
@@ -173,7 +146,7 @@ def test_a_hold_and_its_redemption_are_proven_and_that_it_can_not_be_refunded_an
     play: Callable[..., None],
 ) -> None:
     async def story(stage: Scene) -> None:
-        forward = await hold(stage)
+        forward = await hold(stage, blocks=4)
         there = await stage.done(forward)
         assert "50000000 sat held for key" in await proven(stage, forward, there)
         assert (
@@ -196,7 +169,7 @@ def test_a_refund_is_proven_and_that_nobody_can_redeem_the_hold_any_more(
     play: Callable[..., None],
 ) -> None:
     async def story(stage: Scene) -> None:
-        forward = await hold(stage)
+        forward = await hold(stage, blocks=4)
         there = await stage.done(forward)
         undo, confirm = undo_of(forward, there), undo_of(forward, there, "confirm")
         await stage.mine(4)
@@ -312,7 +285,7 @@ def test_a_return_at_a_raised_cap_is_found_and_proven(play: Callable[..., None])
 
 def test_a_hold_of_another_hashlock_is_not_proven(play: Callable[..., None]) -> None:
     async def story(stage: Scene) -> None:
-        forward = await hold(stage)
+        forward = await hold(stage, blocks=4)
         there = await stage.done(forward)
         for other in (
             replace(forward.task, hashlock="33" * 32),
@@ -501,7 +474,7 @@ def test_a_lie_about_witnesses_never_yields_a_proof(
     coinbases: list[str] = []
 
     async def story(stage: Scene) -> None:
-        forward = await hold(stage)
+        forward = await hold(stage, blocks=4)
         there = await stage.done(forward)
         await stage.redeem(forward, there)
         await stage.send(await stage.effort("pay", amount=btc("2"), to=NOBODY))

@@ -3,8 +3,6 @@
 Each test plays the part of a saga by hand: preflight, prepare, send, observe.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -13,11 +11,8 @@ from msgspec.structs import replace
 from adapters.base import Attempt, Resolved, Task
 from adapters.errors import Rejected, Transient
 from adapters.evm.fees import Price
-from tests.conftest import AnvilFactory
 from tests.contracts.slots import WEIGHT, word
-from tests.e2e.evm_scene import ALZ, COIN_UNIT, PREIMAGE, Deployment, EvmScene, evm_scene
-
-Play = Callable[[EvmScene], Awaitable[None]]
+from tests.e2e.evm_scene import ALZ, COIN_UNIT, PREIMAGE, Deployment, EvmScene, play
 
 _LOCK = {"vault": "Vault", "amount": {"asset": "ALZ", "value": "100"}}
 _MINT = {"token": "Alz", "to": "third", "amount": {"asset": "ALZ", "value": "100"}}
@@ -32,31 +27,6 @@ _SET_EFFECT = {
 }
 _CLEAR = {"function": "clear(bytes32)", "args": ["@saga.id32"]}
 _CLEAR_EFFECT = {"event": "Clear(bytes32)", "where": {"0": "@saga.id32"}}
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
-
-
-@pytest.fixture
-def stage(deployment: Deployment) -> Iterator[Deployment]:
-    """The deployment as it was at first, mining at once."""
-    snapshot = deployment.node.rpc("evm_snapshot")
-    yield deployment
-    deployment.node.rpc("anvil_dropAllTransactions")
-    deployment.node.rpc("evm_revert", snapshot)
-    deployment.node.rpc("evm_setAutomine", True)
-
-
-def play(stage: Deployment, body: Play, **changes: Any) -> None:
-    async def whole() -> None:
-        async with evm_scene(stage, **changes) as scene:
-            await body(scene)
-
-    asyncio.run(whole())
 
 
 def hold_mining(scene: EvmScene) -> None:

@@ -1,7 +1,5 @@
 """Evidence made by the EVM adapter on a real node, checked as a stranger would check it."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +7,6 @@ from msgspec.structs import replace
 
 from adapters.base import Direction
 from proofs.step import StepContext
-from tests.conftest import AnvilFactory
 from tests.e2e.evm_evidence_scene import (
     RECEIPT,
     STORAGE,
@@ -21,39 +18,12 @@ from tests.e2e.evm_evidence_scene import (
     performed,
     prove,
 )
-from tests.e2e.evm_scene import PREIMAGE, Deployment, EvmScene, evm_scene
-
-Play = Callable[[EvmScene], Awaitable[None]]
+from tests.e2e.evm_scene import PREIMAGE, Deployment, EvmScene, play
 
 _SET = {"contract": "Registry", "function": "set(bytes32,uint256)", "args": ["@saga.id32", 7]}
 _SET_EFFECT = {"event": "Set(bytes32,uint256)", "where": {"0": "@saga.id32", "1": 7}}
 _CLEAR = {"function": "clear(bytes32)", "args": ["@saga.id32"]}
 _CLEAR_EFFECT = {"event": "Clear(bytes32)", "where": {"0": "@saga.id32"}}
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
-
-
-@pytest.fixture
-def stage(deployment: Deployment) -> Iterator[Deployment]:
-    """The deployment as it was at first, mining at once."""
-    snapshot = deployment.node.rpc("evm_snapshot")
-    yield deployment
-    deployment.node.rpc("anvil_dropAllTransactions")
-    deployment.node.rpc("evm_revert", snapshot)
-    deployment.node.rpc("evm_setAutomine", True)
-
-
-def play(stage: Deployment, body: Play, **changes: Any) -> None:
-    async def whole() -> None:
-        async with evm_scene(stage, **changes) as scene:
-            await body(scene)
-
-    asyncio.run(whole())
 
 
 # ---------------------------------------------------------------- every action, every direction

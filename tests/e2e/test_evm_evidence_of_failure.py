@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,7 +14,6 @@ from adapters.base import Attempt, Found, Settled, Task
 from adapters.errors import Transient
 from proofs import canonical
 from proofs.errors import ProofUnavailable
-from tests.conftest import AnvilFactory
 from tests.contracts.slots import WEIGHT, word
 from tests.e2e.evm_evidence_scene import (
     ANCESTOR,
@@ -27,39 +26,13 @@ from tests.e2e.evm_evidence_scene import (
     prove,
     settled_by,
 )
-from tests.e2e.evm_scene import Deployment, EvmScene, evm_scene, secret_of
+from tests.e2e.evm_scene import Deployment, EvmScene, evm_scene, play, secret_of
 from tests.e2e.node_between import REFUSED, Between, between
 
-Play = Callable[[EvmScene], Awaitable[None]]
 BetweenPlay = Callable[[EvmScene, Between], Awaitable[None]]
 
 _SET = {"contract": "Registry", "function": "set(bytes32,uint256)", "args": ["@saga.id32", 7]}
 _OTHER = {"event": "Set(bytes32,uint256)", "where": {"1": 8}}
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
-
-
-@pytest.fixture
-def stage(deployment: Deployment) -> Iterator[Deployment]:
-    """The deployment as it was at first, mining at once."""
-    snapshot = deployment.node.rpc("evm_snapshot")
-    yield deployment
-    deployment.node.rpc("anvil_dropAllTransactions")
-    deployment.node.rpc("evm_revert", snapshot)
-    deployment.node.rpc("evm_setAutomine", True)
-
-
-def play(stage: Deployment, body: Play, **changes: Any) -> None:
-    async def whole() -> None:
-        async with evm_scene(stage, **changes) as scene:
-            await body(scene)
-
-    asyncio.run(whole())
 
 
 def play_between(
@@ -386,7 +359,7 @@ async def mined(scene: EvmScene, blocks: int) -> None:
     height = scene.adapter.clock().height + blocks
     scene.node.mine(blocks)
     scene.adapter.nudge()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while scene.adapter.clock().height < height:
             scene.changed.clear()
             await scene.changed.wait()

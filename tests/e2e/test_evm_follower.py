@@ -1,7 +1,7 @@
 """The EVM adapter when the chain or a node does not keep still: reorganisations, outages, liars."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,26 +11,9 @@ from msgspec.structs import replace as restated
 from adapters.base import Attempt, BlockEvent, Task
 from adapters.errors import Transient, WrongChain
 from tests.conftest import AnvilFactory
-from tests.e2e.evm_scene import Deployment, EvmScene, evm_scene
-from tests.e2e.test_evm_adapter import play
+from tests.e2e.evm_scene import Deployment, EvmScene, evm_scene, play
 
 _LOCK = {"vault": "Vault", "amount": {"asset": "ALZ", "value": "100"}}
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
-
-
-@pytest.fixture
-def stage(deployment: Deployment) -> Iterator[Deployment]:
-    snapshot = deployment.node.rpc("evm_snapshot")
-    yield deployment
-    deployment.node.rpc("anvil_dropAllTransactions")
-    deployment.node.rpc("evm_revert", snapshot)
-    deployment.node.rpc("evm_setAutomine", True)
 
 
 async def locked(scene: EvmScene) -> tuple[Task, Attempt, bytes]:
@@ -78,6 +61,60 @@ def test_a_transaction_that_is_replaced_by_a_reorganisation_is_consumed(
         assert (await scene.consumed(task, [attempt, burnt])).reason == "burnt"
 
     play(stage, body)
+
+
+async def lands_below(scene: EvmScene) -> tuple[Task, Attempt, int]:
+    """A lock that was prepared three blocks above the one in which it lands; with that height."""
+    scene.node.mine(6)
+    task = scene.task(await scene.resolve("lock", _LOCK))
+    await at_height(scene, int(scene.rpc("eth_blockNumber"), 16))
+    prepared, attempt = await scene.attempt(task)
+    head = int(scene.rpc("eth_blockNumber"), 16)
+    assert prepared.since == head
+    # Blocks head - 3 … head are other ones now; the second of them has the transaction.
+    scene.rpc("anvil_reorg", 4, [[f"0x{prepared.raw.hex()}", 1]])
+    scene.node.mine(1)
+    return task, attempt, head - 2
+
+
+async def at_height(scene: EvmScene, height: int) -> None:
+    async with asyncio.timeout(60):
+        while scene.adapter.clock().height < height:
+            scene.changed.clear()
+            await scene.changed.wait()
+
+
+def test_an_effect_below_the_block_at_which_it_was_prepared_is_found(stage: Deployment) -> None:
+    async def body(scene: EvmScene) -> None:
+        task, attempt, height = await lands_below(scene)
+        found = await scene.until(task, [attempt], lambda seen: seen.found)
+        assert found.found is not None
+        assert found.found.height == height
+
+    play(stage, body, finality={"confirmations": 5})
+
+
+def test_an_effect_below_the_block_at_which_it_was_prepared_is_found_after_a_restart(
+    stage: Deployment,
+) -> None:
+    async def body(scene: EvmScene) -> None:
+        task, attempt, height = await lands_below(scene)
+        again = stage.adapter(finality={"confirmations": 5})
+        try:
+            await again.open()
+            await again.cover(attempt.since)
+            seen = await again.observe(task, [attempt])
+            assert seen.found is not None
+            assert seen.found.height == height
+            # Looking again does not read further and further down.
+            low = again._follower.index.low
+            await again.observe(task, [attempt])
+            await again.observe(task, [])
+            assert again._follower.index.low == low
+        finally:
+            await again.close()
+
+    play(stage, body, finality={"confirmations": 5})
 
 
 def test_blocks_that_a_chain_loses_are_taken_back(stage: Deployment) -> None:
@@ -199,7 +236,7 @@ def test_a_closed_adapter_ends_its_follower(stage: Deployment) -> None:
         following = asyncio.create_task(_rest(events))
         await adapter.close()
         await adapter.close()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await following
 
     asyncio.run(whole())
@@ -300,12 +337,21 @@ def _with_dead_node(stage: Deployment, dead: int) -> dict[str, Any]:
 
 def test_one_of_two_nodes_is_no_majority(stage: Deployment) -> None:
     async def body(scene: EvmScene) -> None:
-        task, attempt, _ = await stuck_until_found(scene)
-        seen = await scene.adapter.observe(task, [attempt])
-        assert seen.found is not None
-        assert not seen.found.final
+        task, attempt, _ = await locked(scene)
+        half = stage.adapter(**_with_dead_node(stage, 1))
+        try:
+            await half.open()
+            seen = await half.observe(task, [attempt])
+            assert seen.found is not None
+            assert not seen.found.final
+            scene.serial += 1
+            another = scene.task(await scene.resolve("lock", _LOCK))
+            with pytest.raises(Transient, match="1 of 2 nodes of polygon tell the nonce"):
+                await half.prepare(another, "effect", scene.book, [])
+        finally:
+            await half.close()
 
-    play(stage, body, **_with_dead_node(stage, 1))
+    play(stage, body)
 
 
 def test_two_of_three_nodes_are_a_majority_and_the_dead_one_is_passed_over(

@@ -1,7 +1,6 @@
 """Steps of plans on an EVM chain: what is fixed when a plan is made, and the words for mistakes."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +8,6 @@ import pytest
 from adapters.base import Move
 from adapters.errors import Rejected
 from proofs import canonical
-from tests.conftest import AnvilFactory
 from tests.contracts.slots import WEIGHT, word
 from tests.e2e.evm_scene import ALZ, Deployment, EvmScene, evm_scene
 
@@ -19,13 +17,6 @@ _ARGS = ["@saga.id32", 7]
 _CALL = {"contract": "Registry", "function": "set(bytes32,uint256)", "args": _ARGS}
 _EFFECT = {"event": "Set(bytes32,uint256)", "where": {"0": "@saga.id32"}}
 _HOLD = {"vault": "Vault", "amount": _ALZ, "payee": _OUTSIDER, "refund_after_s": 7200}
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
 
 
 def resolving(deployment: Deployment, action: str, params: dict[str, Any], **more: Any) -> Any:

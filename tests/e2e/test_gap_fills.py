@@ -15,6 +15,7 @@ from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw, Record
 from coordinator.runner import Runner
 from tests.e2e.network import SETTINGS, Coordinator, coordinator, eventually
+from tests.no_sagas import none_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -69,13 +70,7 @@ class Scene:
             settings=SETTINGS,
         )  # fmt: skip
 
-        async def nothing() -> AsyncIterator[str]:
-            await over.wait()
-            nobody: tuple[str, ...] = ()
-            for saga in nobody:
-                yield saga
-
-        work = asyncio.create_task(runner.run(nothing()))
+        work = asyncio.create_task(runner.run(none_until(over)))
         try:
             yield runner
         finally:

@@ -59,6 +59,5 @@ def test_nothing_is_read_from_the_environment_where_a_node_serves_a_public_netwo
     monkeypatch.setitem(PUBLIC_GENESIS, genesis, "a public network")
     with pytest.raises(KeysError, match="a node serves a public network"):
         asyncio.run(open_all())
-    assert not passphrases.environment_allowed
     with pytest.raises(KeysError, match="the environment is read on a local devnet only"):
         app.LazySecrets(config, passphrases).open()

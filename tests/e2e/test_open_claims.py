@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,20 +11,11 @@ from tests.e2e.terminal import Call, Terminal
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
     from tests.e2e.trouble import World
 
 TREASURY = evm_address("treasury_evm")
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def terminal(world: World, tmp_path: Path) -> Iterator[Terminal]:
-    with ExitStack() as ends:
-        yield Terminal.on(world.devnet, tmp_path, ends)
 
 
 def next_nonce(world: World) -> int:

@@ -106,7 +106,9 @@ def test_funding_a_dry_account_before_the_deadline_lets_the_same_bytes_go_on_and
                 stuck.update(await drought.begin())
                 world.set_balance("ethereum", TREASURY, int(stuck["fund"][2]))
                 await eventually(lambda: ours.has(saga, "decided"), what="the decision")
-                world.set_balance("ethereum", TREASURY, drought.had_wei)
+                # By a transaction: a balance that is written changes the state below the newest
+                # block, which holds the mint or its confirm and of which a proof may be made now.
+                world.give("ethereum", TREASURY, 10**18)
 
             state = await ours.drive(saga, drought.cues, beside=fund_what_is_asked_for())
             assert state.state == "committed"

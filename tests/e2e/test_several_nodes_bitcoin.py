@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from bitcoin.core import CBlock, b2lx
 
+from adapters.bitcoin import node as bitcoin_node
 from adapters.bitcoin.transactions import ChainDataError, parse_block
 from adapters.errors import Transient
 from tests.e2e.bitcoin_scene import NOBODY, Scene, address, btc, scene, signer, undo_of
@@ -204,7 +205,7 @@ def test_while_too_few_nodes_answer_effects_are_seen_but_nothing_is_final_or_tak
         assert (await stage.found(effort)).block_hash == mined
         for proxy in proxies:
             proxy.clear()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await stage.observe(effort)).found is not None:
                 # Those that failed rest for a moment.
                 stage.node.rpc("generateblock", address("miner"), [])
@@ -355,3 +356,16 @@ def test_a_node_that_hangs_holds_up_nobody(play: Callable[..., None]) -> None:
             await stage.done(effort)
 
     play(story)
+
+
+def test_a_scan_is_asked_how_far_it_is_while_it_runs(
+    play: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real node answers that beside the scan; one that does not get on is given up by it."""
+    monkeypatch.setattr(bitcoin_node, "_SCAN_LOOK_S", 0.0)
+
+    async def story(stage: Scene, proxies: list[FaultProxy]) -> None:
+        assert proxies[0].calls["scantxoutset"] > 1
+        assert await stage.balance("treasury") == 3 * 50 * 10**8
+
+    play(story, nodes=1)

@@ -11,33 +11,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as restated
 
-from adapters.base import Attempt, Task
+from adapters.base import Attempt, Prepared, Settled, Task
 from adapters.errors import Rejected, Transient, WrongChain
-from tests.conftest import AnvilFactory
 from tests.e2e.evm_scene import Deployment, EvmScene, evm_scene
-from tests.e2e.node_between import REFUSED, Between, between
+from tests.e2e.node_between import REFUSED, Between, Refusal, between
 
 _LOCK = {"vault": "Vault", "amount": {"asset": "ALZ", "value": "100"}}
 _PAY = {"asset": "POL", "value": "0.5"}
 
 Edit = Callable[[str, list[Any], Any], Any]
 Body = Callable[[EvmScene, list[Between]], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
-
-
-@pytest.fixture
-def stage(deployment: Deployment) -> Iterator[Deployment]:
-    snapshot = deployment.node.rpc("evm_snapshot")
-    yield deployment
-    deployment.node.rpc("anvil_dropAllTransactions")
-    deployment.node.rpc("evm_revert", snapshot)
-    deployment.node.rpc("evm_setAutomine", True)
 
 
 def honest(_method: str, _params: list[Any], result: Any) -> Any:
@@ -67,18 +50,23 @@ def play(stage: Deployment, body: Body, *, nodes: int = 3, **changes: Any) -> No
     asyncio.run(whole())
 
 
-async def sent_lock(scene: EvmScene, amount: str = "100") -> tuple[Task, Attempt]:
+async def prepared_lock(scene: EvmScene, amount: str = "100") -> tuple[Task, Attempt, Prepared]:
     params = {**_LOCK, "amount": {"asset": "ALZ", "value": amount}}
     task = scene.task(await scene.resolve("lock", params))
     scene.adapter.keys(task, [])
     prepared, attempt = await scene.attempt(task)
+    return task, attempt, prepared
+
+
+async def sent_lock(scene: EvmScene, amount: str = "100") -> tuple[Task, Attempt]:
+    task, attempt, prepared = await prepared_lock(scene, amount)
     await scene.send(prepared)
     return task, attempt
 
 
 async def clock_at(scene: EvmScene, height: int) -> None:
     """Wait until a majority has been seen to share a block at this height."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while scene.adapter.clock().height < height:
             scene.changed.clear()
             await scene.changed.wait()
@@ -97,7 +85,7 @@ async def never_final(scene: EvmScene, task: Task, attempts: list[Attempt]) -> N
         scene.changed.clear()
         scene.node.mine()
         scene.adapter.nudge()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await scene.changed.wait()
         seen = await scene.adapter.observe(task, attempts)
         assert not (seen.found and seen.found.final), seen
@@ -243,7 +231,7 @@ def test_a_transaction_that_a_node_leaves_out_is_found_at_the_others(stage: Depl
             await scene.send(prepared)
             await clock_at(scene, int(scene.rpc("eth_blockNumber"), 16))
             assert (await scene.adapter.observe(task, [attempt])).found is None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not await is_final(scene, task, attempt):
                 scene.node.mine()  # the coordinator looks again whenever it would send again
         seen = await scene.adapter.observe(task, [attempt])
@@ -255,6 +243,30 @@ def test_a_transaction_that_a_node_leaves_out_is_found_at_the_others(stage: Depl
 
 
 # ---------------------------------------------------------------- blocks and clocks
+
+
+def test_one_that_waits_keeps_nobody_from_being_looked_for_at_the_others(
+    stage: Deployment,
+) -> None:
+    async def body(scene: EvmScene, names: list[Between]) -> None:
+        hidden, attempt, prepared = await prepared_lock(scene)
+        scene.serial += 1
+        waits, unsent, _ = await prepared_lock(scene)
+        with read_from_the_first(names):
+            names[0].edit = without(attempt.tx_id)
+            await scene.send(prepared)
+            scene.node.mine()
+            await clock_at(scene, int(scene.rpc("eth_blockNumber"), 16))
+        async with asyncio.timeout(20):
+            while True:
+                scene.changed.clear()
+                assert (await scene.adapter.observe(waits, [unsent])).found is None
+                if (await scene.adapter.observe(hidden, [attempt])).found is not None:
+                    break
+                scene.node.mine()
+                await scene.changed.wait()
+
+    play(stage, body)
 
 
 def test_a_branch_that_one_node_shows_takes_nothing_back(stage: Deployment) -> None:
@@ -342,16 +354,17 @@ def test_blocks_on_the_way_to_the_newest_do_not_move_the_clock(stage: Deployment
 
 def test_what_few_nodes_show_takes_nothing_back(stage: Deployment) -> None:
     async def body(scene: EvmScene, names: list[Between]) -> None:
+        task, attempt, prepared = await prepared_lock(scene)
         for name in names[1:]:
             name.edit = lambda *_: REFUSED
-        task, attempt = await sent_lock(scene)
+        await scene.send(prepared)
         before = (await scene.until(task, [attempt], lambda seen: seen.found)).found
         assert before is not None
         names[0].edit = branch(before.height)
         for mined in (0, 3):
             scene.node.mine(mined)
             asked = len(names[0].asked)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while names[0].asked[asked:].count("eth_getBlockByNumber") < 25:
                     scene.adapter.nudge()
                     await scene.adapter.balance(scene.account("payee"), "POL")
@@ -366,9 +379,10 @@ def test_while_too_few_nodes_answer_effects_are_seen_but_the_clock_stands_still(
 ) -> None:
     async def body(scene: EvmScene, names: list[Between]) -> None:
         before = scene.adapter.clock()
+        task, attempt, prepared = await prepared_lock(scene)
         for name in names[1:]:
             name.edit = lambda *_: REFUSED
-        task, attempt = await sent_lock(scene)
+        await scene.send(prepared)
         seen = await scene.until(task, [attempt], lambda seen: seen.found)
         assert seen.found is not None
         assert not seen.found.final
@@ -386,10 +400,11 @@ def test_what_one_node_shows_while_the_others_are_away_is_taken_back_when_they_s
     stage: Deployment,
 ) -> None:
     async def body(scene: EvmScene, names: list[Between]) -> None:
+        task, attempt, prepared = await prepared_lock(scene)
         for name in names[1:]:
             name.edit = lambda *_: REFUSED
         names[0].edit = in_receipts(lambda receipt: {**receipt, "status": "0x0", "logs": []})
-        task, attempt = await sent_lock(scene)
+        await scene.send(prepared)
         await scene.until(task, [attempt], lambda seen: seen.consumed)
         for name in names[1:]:
             name.edit = honest
@@ -451,7 +466,7 @@ def test_a_node_that_is_frozen_is_set_aside_and_comes_back(stage: Deployment) ->
         assert "eth_getBalance" not in names[0].asked[asked:]
         names[0].edit = honest
         scene.node.mine()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while scene.adapter.troubles():
                 scene.node.mine()
                 await clock_at(scene, int(scene.rpc("eth_blockNumber"), 16))
@@ -476,6 +491,67 @@ def test_one_node_can_not_make_nonces_jump(stage: Deployment) -> None:
         names[1].edit = names[2].edit = lambda *_: REFUSED
         with pytest.raises(Transient, match="1 of 3 nodes of polygon tell the nonce"):
             await scene.adapter.unused(treasury)
+
+    play(stage, body)
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_one_node_far_ahead_of_all_others_opens_no_hole_among_nonces(
+    stage: Deployment, nodes: int
+) -> None:
+    """The one that tells the truth is taken for far behind, and a third one is away."""
+
+    async def body(scene: EvmScene, names: list[Between]) -> None:
+        treasury = scene.account("treasury")
+        forward, attempt = await sent_lock(scene)
+        found = await scene.found(forward, [attempt])
+        honestly = int(scene.rpc("eth_getTransactionCount", treasury, "latest"), 16)
+
+        def far_ahead(method: str, params: list[Any], result: Any) -> Any:
+            if method == "eth_getTransactionCount":
+                return hex(10**6)
+            if method == "eth_getBlockByNumber" and params[0] == "latest":
+                return {**result, "number": hex(int(result["number"], 16) + 900)}
+            return result
+
+        names[0].edit = far_ahead
+        for name in names[2:]:
+            name.edit = lambda *_: REFUSED
+        async with asyncio.timeout(60):
+            while "blocks, 0 s behind" not in scene.adapter.troubles():
+                await scene.adapter.health()
+        undo = restated(forward, direction="undo", forward=found.facts)
+        prepared, _ = await scene.attempt(undo)
+        assert prepared.claim == ((treasury, honestly),), "the last that a majority told"
+        scene.serial += 1
+        another = scene.task(await scene.resolve("lock", _LOCK))
+        with pytest.raises(Transient, match=f"1 of {nodes} nodes of polygon tell the nonce"):
+            await scene.attempt(another)
+
+    play(stage, body, nodes=nodes)
+
+
+@pytest.mark.parametrize("nonsense", [None, 7, "0xzz", "-0x5", Refusal(-1), {}], ids=repr)
+def test_a_node_that_answers_nonsense_is_passed_over(stage: Deployment, nonsense: Any) -> None:
+    state = {"eth_getBalance", "eth_getTransactionCount", "eth_getCode", "eth_call"}
+
+    async def body(scene: EvmScene, names: list[Between]) -> None:
+        def edit(method: str, params: list[Any], result: Any) -> Any:
+            newest = method == "eth_getBlockByNumber" and params[0] == "latest"
+            return nonsense if method in state or newest else result
+
+        names[0].edit = edit
+        params = {**_LOCK, "amount": {"asset": "ALZ", "value": "100"}}
+        task = scene.task(await scene.resolve("lock", params))
+        await scene.adapter.preflight(task)
+        _, attempt = await scene.attempt(task)
+        await scene.attempt(task, "tombstone", [attempt])
+        payer = scene.account("treasury")
+        assert await scene.adapter.balance(payer, "POL") == scene.coins(payer)
+        assert await scene.adapter.balance(payer, "ALZ") == scene.tokens(payer)
+        nonce = int(scene.rpc("eth_getTransactionCount", payer, "latest"), 16)
+        assert await scene.adapter.unused(payer) == nonce
+        await scene.adapter.fill(payer, nonce)
 
     play(stage, body)
 
@@ -544,6 +620,96 @@ def test_one_node_of_another_chain_keeps_nobody_from_starting(stage: Deployment)
     assert "serves chain id 1" in asyncio.run(whole(1))
     with pytest.raises(WrongChain, match="serves chain id 1"):
         asyncio.run(whole(2))
+
+
+# ---------------------------------------------------------------- evidence
+
+
+@pytest.mark.parametrize("answer", [None, REFUSED], ids=["null", "refused"])
+def test_a_node_that_does_not_show_a_block_by_its_hash_keeps_no_evidence_from_being_made(
+    stage: Deployment, answer: Any
+) -> None:
+    async def body(scene: EvmScene, names: list[Between]) -> None:
+        task, attempt = await sent_lock(scene)
+        found = await scene.found(task, [attempt])
+        settled = Settled(found.tx_id, found.block_hash, found.height, True, found.facts)
+        another = stage.adapter(rpc=[name.url for name in names])
+        try:
+            await another.open()
+            names[0].edit = lambda method, _params, result: (
+                answer if method == "eth_getBlockByHash" else result
+            )
+            assert await another.prove(task, settled)
+            names[1].edit = names[2].edit = names[0].edit
+            with pytest.raises(Transient, match="does not show block"):
+                await another.prove(task, settled)
+        finally:
+            await another.close()
+
+    play(stage, body)
+
+
+# ---------------------------------------------------------------- what a recovery believes
+
+
+def test_what_one_node_leaves_out_is_in_the_survey(stage: Deployment) -> None:
+    async def body(scene: EvmScene, names: list[Between]) -> None:
+        task, attempt = await sent_lock(scene)
+        found = await scene.found(task, [attempt])
+        names[0].edit = without(attempt.tx_id)
+        survey = await scene.adapter.surveyor().survey(found.height)
+        assert [movement.tx_id for movement in survey.movements] == [attempt.tx_id]
+        names[1].edit = lambda *_: REFUSED
+        with pytest.raises(Transient, match="no majority the same in them"):
+            await scene.adapter.surveyor().survey(found.height)
+        names[0].edit = names[1].edit
+        with pytest.raises(Transient, match="2 of 3 nodes have to share the newest block"):
+            await scene.adapter.surveyor().survey(found.height)
+
+    play(stage, body)
+
+
+def test_a_survey_that_is_not_told_whose_operations_are_ours_says_so(stage: Deployment) -> None:
+    async def body(scene: EvmScene, names: list[Between]) -> None:
+        def silent(method: str, _params: list[Any], result: Any) -> Any:
+            return Refusal(-32000) if method == "eth_call" else result
+
+        task, attempt = await sent_lock(scene)
+        found = await scene.found(task, [attempt])
+        surveyor = scene.adapter.surveyor()
+        names[0].edit = silent
+        assert len((await surveyor.survey(found.height)).movements) == 1
+        names[1].edit = silent
+        with pytest.raises(Transient, match=r"no majority of all|share the newest block"):
+            await surveyor.survey(found.height)
+
+    play(stage, body)
+
+
+def test_no_single_node_says_from_where_a_survey_reads_nor_what_waits(stage: Deployment) -> None:
+    async def body(scene: EvmScene, names: list[Between]) -> None:
+        scene.node.mine(4)
+        surveyor = scene.adapter.surveyor()
+        time_s = int(scene.rpc("eth_getBlockByNumber", "0x3", False)["timestamp"], 16)
+        honestly = await surveyor.height_at(time_s)
+        assert honestly < 3
+
+        def false(method: str, params: list[Any], result: Any) -> Any:
+            if method == "eth_getBlockByNumber" and params[0] != "0x0":
+                return {**result, "timestamp": "0x1"}
+            waiting = method == "eth_getTransactionCount" and params[1] == "pending"
+            return hex(10**6) if waiting else result
+
+        names[0].edit = false
+        assert await scene.adapter.surveyor().height_at(time_s) == honestly
+        names[1].edit = names[2].edit = false
+        claims = await scene.adapter.surveyor().waiting()
+        for account in map(scene.account, ("treasury", "second", "third")):
+            mined = int(scene.rpc("eth_getTransactionCount", account, "latest"), 16)
+            told = [nonce for name, nonce in claims if name == account]
+            assert told == list(range(mined, mined + 64)), "four windows of sixteen"
+
+    play(stage, body)
 
 
 # ---------------------------------------------------------------- finality tags

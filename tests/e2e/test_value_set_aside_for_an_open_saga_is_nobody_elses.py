@@ -12,8 +12,6 @@ import pytest
 from coordinator import planning, service
 from coordinator.devnet.network import bitcoin_address
 from coordinator.errors import PreflightError, ReservationShort
-from coordinator.journal.base import Record
-from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.plan import Lock
 from coordinator.recovery.recover import accept
 from tests.e2e.network import Coordinator, coordinator, eventually, intents, settled
@@ -98,10 +96,6 @@ def test_two_payments_in_two_processes_reserve_a_coin_each_and_a_third_is_not_st
     asyncio.run(story())
 
 
-def unexplained(ours: Coordinator) -> list[Record]:
-    return [r for r in ours.journal.read(OPERATOR_STREAM) if r.kind == "unexplained"]
-
-
 def test_a_payment_whose_reserved_coin_was_spent_elsewhere_is_refused_and_takes_no_other(
     world: World, tmp_path: Path
 ) -> None:
@@ -115,8 +109,8 @@ def test_a_payment_whose_reserved_coin_was_spent_elsewhere_is_refused_and_takes_
 
             async def look_at_it() -> None:
                 """A key that somebody else used stands still until a person has looked (R12)."""
-                await eventually(lambda: unexplained(ours), what="what nobody can explain")
-                (record,) = unexplained(ours)
+                await eventually(ours.unexplained, what="what nobody can explain")
+                (record,) = ours.unexplained()
                 await accept(ours.journal, [record.data["tx"]], by=["ada"], reason="it was us")
 
             ended = await ours.drive(saga, beside=look_at_it())

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: Steps that overlap need a coin each.
 _COINS_MIN = 12
+#: What a new anvil's first block costs.
+_BASE_FEE_GWEI = 1
 
 
 @dataclass
@@ -32,20 +34,37 @@ class World:
     devnet: Devnet
 
     def heal(self) -> None:
-        """Undo every trouble, whatever became of the test that made it."""
-        self.start_bitcoin()
-        # Blocks made in a hurry have later times each; the next test's deadlines go by them, too.
-        wait_until(self._bitcoin_is_not_ahead, what="the host's clock", timeout_s=60)
+        """Undo every trouble, whatever became of the test that made it.
+
+        What may have to be waited for comes last: a wait that fails leaves nothing else undone.
+        """
+        self.calm()
         for chain in CHAIN_IDS:
-            self.devnet.rpc(chain, "anvil_dropAllTransactions")
-            self.release_blocks(chain)
+            self.devnet.rpc(chain, "evm_setAutomine", True)
             for contract in ("vault", "token"):
                 self.unpause(chain, contract)
             for name in FUNDED_EVM:
                 self.set_balance(chain, evm_address(name), 1_000 * 10**18)
+        wait_until(lambda: not self.waiting("bitcoin"), what="an empty mempool", timeout_s=60)
         if len(self.coins("treasury_btc")) < _COINS_MIN:
             richest = max(self.coins("settlement_btc"), key=lambda coin: coin[1])[0]
             self.spend("settlement_btc", [richest], "treasury_btc", fee_sat=10_000, parts=20)
+        # Blocks made in a hurry have later times each; the next test's deadlines go by them, too.
+        wait_until(self._bitcoin_is_not_ahead, what="the host's clock", timeout_s=120)
+
+    def calm(self) -> None:
+        """Nothing waits for a block, the newest one is new, and the next one costs little."""
+        self.start_bitcoin()
+        for chain in CHAIN_IDS:
+            self.drop(chain)
+            # Seconds; a reorganisation sets the node's clock back by the age of its oldest block.
+            self.devnet.rpc(chain, "evm_setTime", int(time.time()))
+            # Where blocks come with transactions only, a price that rose stays.
+            self.raise_base_fee(chain, _BASE_FEE_GWEI)
+            self.mine(chain, 1)
+        for tx, told in self.devnet.rpc("bitcoin", "getprioritisedtransactions").items():
+            self.devnet.rpc("bitcoin", "prioritisetransaction", tx, 0, -told["fee_delta"])
+        self.devnet.mine_bitcoin(1)
 
     def _bitcoin_is_not_ahead(self) -> bool:
         tip = self.devnet.rpc("bitcoin", "getbestblockhash")
@@ -99,10 +118,17 @@ class World:
         """New operations may begin again; harmless where they may already."""
         self._as_owner(chain, contract, "unpause()")
 
+    def give(self, chain: str, address: str, wei: int) -> None:
+        """Send an account this much of the native coin, in a block of its own."""
+        owner = self.devnet.contracts[chain]["owner"]
+        self._send(chain, {"from": owner, "to": address, "value": hex(wei)})
+
     def _as_owner(self, chain: str, contract: str, signature: str) -> None:
         place = self.devnet.contracts[chain]
         data = contracts.load("Token").method_identifiers[signature]
-        transaction = {"from": place["owner"], "to": place[contract], "data": data}
+        self._send(chain, {"from": place["owner"], "to": place[contract], "data": data})
+
+    def _send(self, chain: str, transaction: dict[str, str]) -> None:
         tx_hash = self.devnet.rpc(chain, "eth_sendTransaction", transaction)
         if self.devnet.rpc(chain, "eth_getTransactionReceipt", tx_hash) is None:
             self.devnet.rpc(chain, "anvil_mine", "0x1")

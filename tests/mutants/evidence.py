@@ -15,14 +15,14 @@ _SPV: Final = "tests/unit/test_proofs_bitcoin.py"
 _STEP: Final = "tests/unit/test_proofs_step_evm.py"
 _RULES: Final = "tests/unit/test_proofs_saga_rules.py"
 _TRIE: Final = "tests/unit/test_proofs_trie.py"
-_NO: Final = "DID NOT RAISE Refused|assert "
+_NO: Final = "DID NOT RAISE .*Refused"
 
 EVIDENCE: Final[tuple[Mutant, ...]] = (
     broken(
         "proof of another block accepted",
         "R8",
         f"{_STEP}::test_a_record_that_says_other_than_its_proof_is_refused",
-        _NO,
+        "assert None == 'step-block'",
         "proofs.step_evm",
         "if receipt.header.hash != outcome.block:",
         "if not outcome.block:",
@@ -31,7 +31,7 @@ EVIDENCE: Final[tuple[Mutant, ...]] = (
         "proof of another transaction accepted",
         "R8",
         f"{_STEP}::test_the_proof_of_another_transaction_of_the_same_block_is_refused",
-        _NO,
+        "assert 'step-block' == 'step-tx'",
         "proofs.step_evm",
         "if receipt.tx_hash != outcome.tx:",
         "if not outcome.tx:",
@@ -40,7 +40,7 @@ EVIDENCE: Final[tuple[Mutant, ...]] = (
         "a claim of another account counts",
         "§3 outcomes",
         f"{_STEP}::test_an_equal_effect_in_a_transaction_of_another_account_is_another_payment",
-        _NO,
+        r"assert None in \{'step-",
         "proofs.step_evm",
         "if receipt.sender != effect.payer:",
         "if not receipt.sender:",
@@ -49,7 +49,7 @@ EVIDENCE: Final[tuple[Mutant, ...]] = (
         "a reverted transaction is done",
         "§3 outcomes",
         "tests/unit/test_proofs_evm_receipts.py::test_a_reverted_receipt_shows_no_effect",
-        _NO,
+        "assert 'evm-operation' == 'evm-status'",
         "proofs.evm_effects",
         "    if not succeeded:\n",
         "    if False:\n",
@@ -58,7 +58,7 @@ EVIDENCE: Final[tuple[Mutant, ...]] = (
         "a trie's nodes are not hashed",
         "R8",
         f"{_TRIE}::test_a_proof_under_another_root_is_refused",
-        _NO,
+        "assert None == 'trie-hash'",
         "proofs.trie",
         "if keccak256(node) != wanted:",
         "if not wanted:",
@@ -67,7 +67,7 @@ EVIDENCE: Final[tuple[Mutant, ...]] = (
         "surplus nodes are let through",
         "R8",
         f"{_TRIE}::test_a_surplus_node_is_refused",
-        _NO,
+        "assert None == 'trie-surplus'",
         "proofs.trie",
         "if len(steps) != len(proof):",
         "if len(steps) > len(proof):",
@@ -175,7 +175,7 @@ EVIDENCE: Final[tuple[Mutant, ...]] = (
         "a preimage in a bundle is not noticed",
         "R9",
         f"{_BUNDLE}::test_a_preimage_in_a_record_before_its_reveal_is_refused",
-        "assert ",
+        r"assert 'secrets\.preimages' in \[",
         "proofs.bundle_secrets",
         "if hashlib.sha256(window).hexdigest() in early:",
         "if False:",
@@ -184,7 +184,7 @@ EVIDENCE: Final[tuple[Mutant, ...]] = (
         "evidence of what is no more is recorded",
         "R10",
         "tests/unit/test_proving.py::test_an_answer_about_another_outcome_is_dropped",
-        "assert ",
+        r"assert \(\[Entry\(kind=.* == \(\[\], \[\]\)",
         "coordinator.proving",
         "if got.outcome != (effort.tx, effort.block):",
         "if not got.outcome:",

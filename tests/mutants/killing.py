@@ -32,6 +32,8 @@ __all__ = ["Run", "Verdict", "judge", "preload", "run"]
 LONGEST_S: Final = 120.0
 #: Read by pytest and its plugins, or asking for lines of the report that are not this run's.
 _FOREIGN: Final = ("PYTEST_", "RELIABILITY_OUT", "COV_")
+#: What a test says that waited in vain: that nothing came is no reason, a slow machine does it too.
+_TIMED_OUT: Final = re.compile(r"waited [\d.]+ s for|Timeout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,8 @@ def judge(mutant: Mutant, whole: Run) -> Verdict:
     told = re.search(mutant.reason, broken.said, re.MULTILINE)
     if broken.trouble:
         killed, why = False, broken.trouble
+    elif _TIMED_OUT.search(broken.said):
+        killed, why = False, f"it timed out: {_short(broken.said)}"
     elif broken.passed:
         killed, why = False, "it survives: its test passes"
     elif told is None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from tests.mutants.chains import CHAINS
 from tests.mutants.decisions import DECISIONS
+from tests.mutants.endings import ENDINGS
 from tests.mutants.engines import ENGINES
 from tests.mutants.evidence import EVIDENCE
 from tests.mutants.gates import GATES
@@ -45,5 +46,6 @@ ASKED_FOR: Final = (
 
 MUTANTS: Final[Mapping[str, Mutant]] = {
     mutant.name: mutant
-    for mutant in (*ENGINES, *RECORDS, *DECISIONS, *CHAINS, *GATES, *EVIDENCE, *RECOVERY)
+    for group in (ENGINES, RECORDS, DECISIONS, ENDINGS, CHAINS, GATES, EVIDENCE, RECOVERY)
+    for mutant in group
 }

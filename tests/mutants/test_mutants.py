@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.mutants import killing
+from tests.mutants.killing import Run
 from tests.mutants.mutant import Change, Mutant
 from tests.mutants.table import ASKED_FOR, MUTANTS
 from tests.mutants.workshop import ROOT, Workshop
@@ -35,7 +37,7 @@ def test_a_broken_engine_is_killed_by_its_test_for_its_reason(
 ) -> None:
     verdict = workshop.judge(mutant)
     note(
-        "mutants", mutant.name, fired=1, bad=int(not verdict.killed), runs=1,
+        "mutants", mutant.name, fired=int(verdict.killed), bad=int(not verdict.killed), runs=1,
         rule=mutant.rule, killer=mutant.killer, why=verdict.why, seconds=round(verdict.seconds, 2),
     )  # fmt: skip
     replay = f"python -m tests.mutants {shlex.quote(mutant.name)}"
@@ -52,13 +54,21 @@ def test_there_are_fifty_and_those_that_were_asked_for_are_among_them() -> None:
 def test_a_mutant_says_what_is_broken_where_and_what_must_be_said(mutant: Mutant) -> None:
     assert bool(mutant.changes) != (mutant.engine is not None), "one way of being broken"
     assert mutant.rule
-    assert len(mutant.reason) >= 4, "a reason that everything satisfies is none"
+    assert not _empty(mutant.reason), "a reason that every failure satisfies is none"
     re.compile(mutant.reason)
     for change in mutant.changes:
         assert change.module.split(".")[0] in ("proofs", "adapters", "coordinator")
         assert change.old != change.new
     if "::" in mutant.killer:
         assert (ROOT / mutant.killer.partition("::")[0]).is_file()
+
+
+def _empty(reason: str) -> bool:
+    """Whether one of its alternatives names neither what is compared nor what did not come."""
+    return any(
+        re.fullmatch(r"(assert|assert not|DID NOT|DID NOT RAISE|values? to unpack)?\W*", each)
+        for each in reason.split("|")
+    )
 
 
 # ---------------------------------------------------------------- what is no kill
@@ -68,7 +78,7 @@ SILENCE = (
 )
 
 
-def made(*changes: Change, reason: str = "assert", killer: str = SILENCE) -> Mutant:
+def made(*changes: Change, reason: str = "assert .*", killer: str = SILENCE) -> Mutant:
     return Mutant("one of this file", "none", killer, reason, changes)
 
 
@@ -88,7 +98,7 @@ def test_a_mutant_that_dies_of_its_own_clumsiness_is_not_killed(workshop: Worksh
     verdict = workshop.judge(made(clumsy))
 
     assert not verdict.killed
-    assert "says nothing of /assert/" in verdict.why
+    assert "says nothing of /assert .*/" in verdict.why
     assert "nowhere_at_all" in verdict.why
 
 
@@ -107,6 +117,27 @@ def test_a_mutant_that_was_never_in_place_is_not_killed(
 
     assert not verdict.killed
     assert re.fullmatch(why, verdict.why)
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["AssertionError: assert waited 10 s for a block", "TimeoutError: assert", "Timeout (>1s)"],
+)
+def test_a_test_that_waited_in_vain_kills_nothing(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is slow lets the same test say the same."""
+    monkeypatch.setattr(killing, "run", lambda *_: Run(passed=False, said=said, seconds=1.0))
+    verdict = killing.judge(made(reason=".*"), Run(passed=True, said="", seconds=1.0))
+
+    assert not verdict.killed
+    assert verdict.why.startswith("it timed out: ")
+
+
+@pytest.mark.parametrize("reason", ["assert ", "DID NOT", "I5 x|DID NOT RAISE", ".*", "assert|x"])
+def test_a_reason_that_every_failure_gives_is_none(reason: str) -> None:
+    assert _empty(reason)
+    assert not _empty("assert 3 == 4|DID NOT RAISE Fenced")
 
 
 def test_a_test_that_fails_anyway_kills_nothing(workshop: Workshop) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from tests.reliability.jobs import Ran
 from tests.reliability.lines import Line, select, summed
+from tests.soak.judging import RULES as SOAKED
 
 __all__ = ["Bar", "bars_of"]
 
@@ -37,8 +38,13 @@ class Bar:
         return {True: "holds", False: "**MISSED**", None: "not run"}[self.holds]
 
 
-#: Areas whose judges work out what became of whole sagas.
-_JUDGED: Final = ("sim", "crash", "adversity", "soak")
+#: Areas whose judges work out what became of whole sagas, and the rules that each of them holds.
+_JUDGES: Final[Mapping[str, Collection[str]]] = {
+    "sim": {f"I{number}" for number in range(1, 15)},
+    "crash": {f"K{number}" for number in range(1, 12)},
+    "adversity": {f"K{number}" for number in range(1, 12)},
+    "soak": SOAKED,
+}
 #: What must not happen in any run, and the numbers of the rules that say so: I of the simulation's
 #: checker, K of the judge on real nodes.
 _NEVER: Final[Mapping[str, tuple[str, ...]]] = {
@@ -51,6 +57,8 @@ _NEVER: Final[Mapping[str, tuple[str, ...]]] = {
     "decisions twice or too early": ("I10", "I11", "K9"),
     "secrets before the decision": ("I9", "K10"),
     "unverifiable audit logs": ("I7", "I12", "K7"),
+    "fees above a cap": ("I13",),
+    "claims of a key that a stranger uses": ("I14",),
 }
 
 
@@ -78,8 +86,14 @@ def _sagas(lines: Sequence[Line]) -> int:
     return sum(int(line.more.get("sagas", line.runs)) for line in lines)
 
 
-def _runs(lines: Sequence[Line]) -> int:
-    return summed(lines).runs
+def _each_with(faults: int) -> Callable[[Sequence[Line]], int]:
+    """Runs in which so many faults fired."""
+    return lambda lines: sum(min(line.runs, line.fired // faults) for line in lines)
+
+
+def _effective(lines: Sequence[Line]) -> int:
+    """Runs in which something happened; each line is one run."""
+    return sum(line.runs for line in lines if line.fired)
 
 
 def _of(area: str, *suites: str) -> Callable[[Line], bool]:
@@ -88,14 +102,14 @@ def _of(area: str, *suites: str) -> Callable[[Line], bool]:
 
 #: Bar, which lines count for it, and what of them.
 _COUNTED: Final[Sequence[tuple[str, Callable[[Line], bool], Callable[[Sequence[Line]], int]]]] = (
-    ("single faults", _of("sim", "singles"), _fired),
-    ("pairs of faults", _of("sim", "pairs"), _runs),
+    ("single faults", _of("sim", "singles"), _each_with(1)),
+    ("pairs of faults", _of("sim", "pairs"), _each_with(2)),
     ("simulated sagas", _of("sim", "random", "deep", "machine"), _sagas),
     ("real kills", _of("crash", "points", "inside commits", "twice"), _fired),
-    ("power-loss states", _of("disk", "power loss"), _runs),
+    ("power-loss states", _of("disk", "power loss"), _fired),
     ("writes and syncs failed", _of("disk", "write failed"), _fired),
     ("fault points on real nodes", _of("adversity", "calls"), _fired),
-    ("reorganisation cases", _of("adversity", "reorganisations"), _runs),
+    ("reorganisation cases", _of("adversity", "reorganisations"), _effective),
     ("mutants killed", _of("mutants"), _fired),
 )
 
@@ -124,7 +138,8 @@ def _named_points(lines: Sequence[Line]) -> Bar:
         return Bar(name, wanted, "no data", None)
     killed, bad = summed(parts).fired, summed(select(lines, "crash", "points")).bad
     listed = sum(int(line.more["listed"]) for line in parts)
-    return Bar(name, wanted, f"{killed} of {listed}, {bad} wrong", killed == listed and not bad)
+    holds = 0 < listed == killed and not bad
+    return Bar(name, wanted, f"{killed} of {listed}, {bad} wrong", holds)
 
 
 def _duration(jobs: Sequence[Ran]) -> Bar:
@@ -146,22 +161,27 @@ def _passed(jobs: Sequence[Ran]) -> Bar:
 
 
 def _never(lines: Sequence[Line]) -> list[Bar]:
-    judged = [line for line in lines if line.area in _JUDGED and not line.is_detail]
-    if not judged:
-        return [_records(lines), *(Bar(name, "0", "no data", None) for name in _NEVER)]
-    runs = summed(judged).runs
-    unnamed = sum(line.bad for line in judged if not line.more.get("rules"))
-    bars = []
-    for name, rules in _NEVER.items():
-        broken = [line for line in judged if set(rules) & set(line.more.get("rules", ()))]
-        bad = sum(line.bad for line in broken)
-        text = f"{bad} in {runs:,} judged runs"
-        bars.append(Bar(name, "0", text, bad == 0))
+    judged = [line for line in lines if line.area in _JUDGES and not line.is_detail]
+    bars = [_broken(name, set(rules), judged) for name, rules in _NEVER.items()]
     bars.append(_records(lines))
+    known = {rule for rules in _NEVER.values() for rule in rules}
+    unnamed = sum(line.bad for line in judged if not known & _named(line))
     if unnamed:
-        text = f"{unnamed} in {runs:,} judged runs"
+        text = f"{unnamed} in {summed(judged).runs:,} judged runs"
         bars.append(Bar("other things that are wrong", "0", text, holds=False))
     return bars
+
+
+def _broken(name: str, rules: set[str], judged: Sequence[Line]) -> Bar:
+    """Count what broke one of ``rules`` against the runs of judges that hold one of them."""
+    bad = sum(line.bad for line in judged if rules & _named(line))
+    runs = sum(line.runs for line in judged if rules & set(_JUDGES[line.area]))
+    holds = bad == 0 if bad or runs else None
+    return Bar(name, "0", f"{bad} in {runs:,} judged runs" if bad or runs else "no data", holds)
+
+
+def _named(line: Line) -> set[str]:
+    return set(line.more.get("rules", ()))
 
 
 def _records(lines: Sequence[Line]) -> Bar:
@@ -187,9 +207,12 @@ def _soak(lines: Sequence[Line], least: Mapping[str, int]) -> list[Bar]:
     last = soaks[-1].more
     grown_mb = float(last["rss_end_mb"]) - float(last["rss_third_mb"])
     ran, bad = float(last["minutes"]), summed(soaks).bad
-    enough = (None if not bad else False) if minutes is None else ran >= minutes and not bad
+    sagas, faults = summed(soaks).runs, summed(soaks).fired
+    well = sagas > 0 and faults > 0 and not bad
+    enough = (None if well else False) if minutes is None else ran >= minutes and well
+    found = f"{ran:.1f}, {sagas:,} sagas, {faults:,} faults, {bad} wrong"
     return [
-        Bar(names[0], wanted[0], f"{ran:.1f}, {bad} wrong", enough),
+        Bar(names[0], wanted[0], found, enough),
         Bar(names[1], wanted[1], f"{grown_mb:+.1f} MB", grown_mb <= _GROWTH_MB),
         Bar(
             names[2], wanted[2], f"{last['fds_third']} → {last['fds_end']}",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
 
+from tests.reliability.lines import RETOLD
 from tests.reliability.notes import FOLDER
 
 if TYPE_CHECKING:
@@ -46,11 +47,15 @@ class Ran:
 def run_all(
     jobs: Sequence[Job], folder: Path, common: Mapping[str, str], say: Callable[[str], None]
 ) -> list[Ran]:
-    """Run jobs one after the other, and beside them what mostly waits; return them in order."""
+    """Run what is timed, then the others one after the other, and beside them what mostly waits;
+    return all in the order of ``jobs``.
+    """
+    ran = {job.name: run(job, folder, common, say) for job in jobs if job.alone}
     beside = [job for job in jobs if job.beside]
     with ThreadPoolExecutor(max_workers=len(beside) + 1) as threads:
         begun = {job.name: threads.submit(run, job, folder, common, say) for job in beside}
-        ran = {job.name: run(job, folder, common, say) for job in jobs if not job.beside}
+        rest = [job for job in jobs if job.name not in ran | begun]
+        ran |= {job.name: run(job, folder, common, say) for job in rest}
         return [ran[job.name] if job.name in ran else begun[job.name].result() for job in jobs]
 
 
@@ -60,6 +65,7 @@ def run(job: Job, folder: Path, common: Mapping[str, str], say: Callable[[str], 
     arguments = [*job.arguments]
     if job.is_pytest:
         arguments.append(f"--junitxml={results}")
+    told = folder / RETOLD if job.retold else folder
     environment = {**common, **job.environment}
     settings = " ".join(f"{name}={value}" for name, value in environment.items())
     command = f"{settings} python {' '.join(job.arguments)}"
@@ -68,7 +74,7 @@ def run(job: Job, folder: Path, common: Mapping[str, str], say: Callable[[str], 
     with (folder / f"{job.name}.log").open("wb") as log:
         code = subprocess.run(
             [sys.executable, *arguments],
-            cwd=ROOT, env={**os.environ, **environment, FOLDER: str(folder)},
+            cwd=ROOT, env={**os.environ, **environment, FOLDER: str(told)},
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False,
         ).returncode  # fmt: skip
     seconds = time.monotonic() - started_s

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Line", "Sum", "by_kind", "read", "select", "summed"]
+__all__ = ["RETOLD", "Line", "Sum", "by_kind", "read", "select", "summed"]
+
+#: Where jobs tell what other jobs of the same run tell, too.
+RETOLD: Final = "retold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,16 @@ class Sum:
 
 
 def read(folder: Path) -> list[Line]:
-    """Read every line under ``folder``.
+    """Read every line in ``folder``, and with them what is wrong by those that are retold: what is
+    well would count twice.
 
     Raises:
         ValueError: a line is not what `note` writes; a report must not leave it out in silence.
     """
+    return _lines_in(folder) + [line for line in _lines_in(folder / RETOLD) if line.bad]
+
+
+def _lines_in(folder: Path) -> list[Line]:
     found = []
     for path in sorted(folder.glob("*.jsonl")):
         for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

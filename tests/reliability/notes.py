@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-__all__ = ["AREAS", "FOLDER", "note"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["AREAS", "FOLDER", "broken_rules", "note", "noted"]
 
 #: The environment variable that names the folder.
 FOLDER: Final = "RELIABILITY_OUT"
 AREAS: Final = ("sim", "crash", "disk", "adversity", "mutants", "soak")
+#: A judge's word on a rule: its number and what is wrong, as in ``K11 the preimage of …``.
+_RULE: Final = re.compile(r"\b[IK]\d+(?= )")
 
 
 def note(area: str, kind: str, *, fired: int, bad: int, runs: int, **more: Any) -> None:
@@ -40,3 +47,24 @@ def note(area: str, kind: str, *, fired: int, bad: int, runs: int, **more: Any) 
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as out:
         out.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+@contextmanager
+def noted(area: str, kind: str, **more: Any) -> Iterator[None]:
+    """Tell of the one run in the ``with``: it ended well, or wrong by the rules that are named in
+    what it raises, which goes on.
+    """
+    try:
+        yield
+    except Exception as error:
+        rules = broken_rules([str(error)])
+        note(area, kind, fired=1, bad=1, runs=1, rules=rules, **more)
+        raise
+    note(area, kind, fired=1, bad=0, runs=1, **more)
+
+
+def broken_rules(wrong: Iterable[str]) -> list[str]:
+    """Return the numbers of the judges' rules that are named: I of the simulation's checker, K of
+    the judge on real nodes.
+    """
+    return sorted({rule for text in wrong for rule in _RULE.findall(text)})

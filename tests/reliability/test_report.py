@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.reliability.bars import Bar, bars_of
+from tests.mutants.table import MUTANTS
+from tests.reliability.bars import bars_of
 from tests.reliability.depths import DEPTHS, Job
 from tests.reliability.heat import heat_map
 from tests.reliability.jobs import Ran, run_all
-from tests.reliability.lines import Line, read
+from tests.reliability.lines import RETOLD, Line, read
 from tests.reliability.notes import FOLDER, note
 from tests.reliability.report import Findings, markdown
+from tests.reliability.telling import SOAK, WELL, bars, told
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 NIGHTLY = DEPTHS["nightly"]
-WELL = Ran("sim", "python -m pytest tests/sim", 0, 60.0, tests=10)
-
-
-def told(area: str, kind: str = "lost", fired: int = 1, bad: int = 0, **more: object) -> Line:
-    return Line(area, kind, fired, bad, max(fired, 1), more)
-
-
-def bars(*lines: Line, depth: str = "nightly", jobs: tuple[Ran, ...] = (WELL,)) -> dict[str, Bar]:
-    return {bar.name: bar for bar in bars_of(lines, jobs, DEPTHS[depth].least)}
 
 
 def report(*lines: Line, jobs: tuple[Ran, ...] = (WELL,)) -> str:
     found = bars_of(lines, jobs, NIGHTLY.least)
     return markdown(Findings("nightly", {"commit": "c0ffee"}, lines, jobs, found))
-
-
-SOAK = told(
-    "soak", "3 % of calls", 9, suite="soak", minutes=60.2, rss_third_mb=100.0, rss_end_mb=104.0,
-    fds_third=30, fds_end=30,
-)  # fmt: skip
 
 
 def test_what_a_test_notes_is_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +110,9 @@ def test_a_bar_holds_from_its_count_on_and_only_if_nothing_is_wrong() -> None:
         lines = [told("mutants", f"m{n}", 1, int(n < alive)) for n in range(killed)]
         return bars(*lines)["mutants killed"].verdict
 
-    assert mutants(49) == "**MISSED**"
-    assert mutants(50) == "holds"
-    assert mutants(60, alive=1) == "**MISSED**"
+    assert mutants(len(MUTANTS) - 1) == "**MISSED**"
+    assert mutants(len(MUTANTS)) == "holds"
+    assert mutants(len(MUTANTS) + 1, alive=1) == "**MISSED**"
 
 
 def test_a_bar_that_a_depth_does_not_ask_for_is_told_and_does_not_hold() -> None:
@@ -135,12 +123,18 @@ def test_a_bar_that_a_depth_does_not_ask_for_is_told_and_does_not_hold() -> None
 
 
 @pytest.mark.parametrize(
-    ("killed", "bad", "verdict"), [(20, 0, "holds"), (19, 0, "**MISSED**"), (20, 1, "**MISSED**")]
+    ("killed", "listed", "bad", "verdict"),
+    [
+        (20, 20, 0, "holds"),
+        (19, 20, 0, "**MISSED**"),
+        (20, 20, 1, "**MISSED**"),
+        (0, 0, 0, "**MISSED**"),
+    ],
 )
-def test_a_sample_of_the_named_points_is_not_all_of_them(
-    killed: int, bad: int, verdict: str
+def test_a_sample_of_the_named_points_is_not_all_of_them_and_none_are_not_either(
+    killed: int, listed: int, bad: int, verdict: str
 ) -> None:
-    lines = [told("crash", "named", killed, suite="named", listed=20)]
+    lines = [told("crash", "named", killed, suite="named", listed=listed)]
     lines += [told("crash", "kill -9", killed, bad, suite="points")]
 
     assert bars(*lines)["named points killed on real nodes"].verdict == verdict
@@ -154,8 +148,10 @@ def test_a_broken_rule_turns_its_own_bar_red_and_no_other() -> None:
     assert "other things that are wrong" not in found
 
 
-def test_what_is_wrong_and_names_no_rule_is_wrong_all_the_same() -> None:
-    assert bars(told("adversity", bad=2))["other things that are wrong"].verdict == "**MISSED**"
+@pytest.mark.parametrize("rules", [[], ["I99"]])
+def test_what_is_wrong_and_names_no_rule_of_a_bar_is_wrong_all_the_same(rules: list[str]) -> None:
+    others = bars(told("adversity", bad=2, rules=rules))["other things that are wrong"]
+    assert (others.verdict, others.found) == ("**MISSED**", "2 in 1 judged runs")
     disk = bars(told("disk", bad=2))["records lost, or believed though damaged"]
     assert disk.verdict == "**MISSED**"
 
@@ -176,13 +172,16 @@ def test_all_tests_have_twenty_minutes(seconds: float, verdict: str) -> None:
     ("changes", "name"),
     [
         ({"minutes": 59.9}, "minutes of soak"),
+        ({"runs": 0}, "minutes of soak"),
+        ({"fired": 0}, "minutes of soak"),
         ({"rss_end_mb": 105.1}, "memory over the soak"),
         ({"fds_end": 31}, "descriptors over the soak"),
     ],
 )
-def test_a_soak_that_is_short_or_grows_is_told(changes: dict[str, float], name: str) -> None:
+def test_a_soak_that_is_short_or_idle_or_grows_is_told(changes: dict[str, Any], name: str) -> None:
     assert bars(SOAK)[name].verdict == "holds"
-    worse = told("soak", "3 % of calls", 9, **{**SOAK.more, **changes})
+    counts = {key: changes[key] for key in ("runs", "fired") if key in changes}
+    worse = replace(SOAK, more={**SOAK.more, **changes}, **counts)
     assert bars(worse)[name].verdict == "**MISSED**"
 
 
@@ -221,6 +220,47 @@ def test_what_mostly_waits_runs_beside_the_others_and_keeps_its_place(tmp_path: 
     ]
     ran = run_all(jobs, tmp_path, {}, lambda _: None)
     assert [(job.name, job.code) for job in ran] == [("waits", 0), ("writes", 3)]
+
+
+def test_what_is_timed_runs_before_what_runs_beside_the_others(tmp_path: Path) -> None:
+    touches = "import pathlib, sys\npathlib.Path(sys.argv[1]).touch()"
+    looks = "import pathlib, sys\nsys.exit(0 if pathlib.Path(sys.argv[1]).exists() else 3)"
+    flag = str(tmp_path / "flag")
+    jobs = [
+        Job("waits", ("-c", looks, flag), is_pytest=False, beside=True),
+        Job("is timed", ("-c", touches, flag), is_pytest=False, alone=True),
+    ]
+    ran = run_all(jobs, tmp_path, {}, lambda _: None)
+    assert [(job.name, job.code) for job in ran] == [("waits", 0), ("is timed", 0)]
+
+
+@pytest.mark.parametrize("name", ["nightly", "release"])
+def test_a_deep_report_has_every_bar_that_the_gate_has(name: str) -> None:
+    first, *others = DEPTHS[name].jobs
+    (gate,) = DEPTHS["pr"].jobs
+    assert (first.arguments, first.environment) == (gate.arguments, gate.environment)
+    assert (first.alone, first.retold) == (True, True)
+    assert not any(job.alone or job.retold for job in others)
+    assert DEPTHS["pr"].least.keys() <= DEPTHS[name].least.keys()
+    whole = Ran(first.name, "x", 0, 60.0, tests=1)
+    assert bars(depth=name, jobs=(whole,))["`make test` in all"].verdict == "holds"
+
+
+def test_of_what_deeper_jobs_tell_again_only_what_is_wrong_counts(tmp_path: Path) -> None:
+    tells = """
+from tests.reliability.notes import note
+note("sim", "single", fired=5, bad=0, runs=5)
+note("sim", "single", fired=1, bad=1, runs=1, rules=["I4"])
+"""
+    jobs = [Job(name, ("-c", tells), is_pytest=False, retold=name == "gate") for name in GATE]
+    run_all(jobs, tmp_path, {}, lambda _: None)
+
+    assert [line.fired for line in read(tmp_path)] == [5, 1, 1]
+    assert bars(*read(tmp_path))["wrong undo order"].found == "2 in 7 judged runs"
+    assert list((tmp_path / RETOLD).iterdir())
+
+
+GATE = ("gate", "deep")
 
 
 def test_the_map_has_a_cell_for_each_way_and_point_and_survives_odd_names() -> None:

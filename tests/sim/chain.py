@@ -176,6 +176,8 @@ class SimChain:
     def _append(self, txs: list[Tx]) -> None:
         parent = self.tip
         height, time_s = parent.height + 1, self.time_s()
+        if time_s != self._clock.now_ms // 1000:
+            self.fired["skewed"] += 1
         ids = " ".join([tx.tx_id for tx in txs])
         text = f"{self.name} {height} {parent.hash} {self._salt} {ids}"
         digest = hashlib.sha256(text.encode()).hexdigest()

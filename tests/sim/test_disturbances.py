@@ -142,6 +142,7 @@ def test_clocks_that_differ_by_two_minutes_change_no_outcome_halfway(
         skewed = (tick, "trouble", (where, "skew_s", skew_s))
         world = scripts.judge(Script(troubles=(*troubles, skewed)))
         assert {row.state for row in world.rows()} <= {"committed", "rolled_back"}
+        assert world.chains[where].fired["skewed"], "its blocks tell the time of the others"
 
 
 @pytest.mark.parametrize("base_fee", [1_050, 5_000])

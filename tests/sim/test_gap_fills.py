@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw, Record
 from coordinator.runner import Runner
+from tests.no_sagas import none_until
 from tests.sim import virtual_time
 from tests.sim.adapter import SimAdapter
 from tests.sim.chain import Received, SimChain, SimClock
@@ -58,13 +59,7 @@ class Scene:
         )
         over = asyncio.Event()
 
-        async def nothing() -> AsyncIterator[str]:
-            await over.wait()
-            nobody: tuple[str, ...] = ()
-            for saga in nobody:
-                yield saga
-
-        work = asyncio.create_task(runner.run(nothing()))
+        work = asyncio.create_task(runner.run(none_until(over)))
         try:
             yield runner
         finally:

@@ -15,6 +15,7 @@ from tests.sim.adapter import SimAdapter
 from tests.sim.chain import Received, SimChain
 from tests.sim.checker import Violation, check
 from tests.sim.faults import Faults, ways
+from tests.sim.later import ticking
 from tests.sim.memory_journal import MemoryJournal
 from tests.sim.plans import ASSETS, PLANS, lock_of, started_of
 from tests.sim.preimages import Preimages
@@ -90,12 +91,6 @@ class Scene:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
             await adapter.close()
-
-    @asynccontextmanager
-    async def ticking(self) -> AsyncIterator[None]:
-        ticker = asyncio.create_task(self.world._tick_for_ever())
-        yield
-        ticker.cancel()
 
     async def until(self, probe: Callable[[], object], within_s: int) -> None:
         for _ in range(within_s * 4):
@@ -179,7 +174,7 @@ def test_a_live_saga_goes_on_behind_its_own_nonce_though_another_made_its_forwar
     scene = Scene()
 
     async def story() -> None:
-        async with scene.ticking(), scene.process() as (_, queue, _adapter):
+        async with ticking(scene.world), scene.process() as (_, queue, _adapter):
             queue.put_nowait(await scene.start())
             lock = await scene.made_by_another("lock")
             await scene.until(lambda: scene.waiting("release"), 20)
@@ -198,7 +193,7 @@ def test_a_process_that_comes_later_sends_it_too() -> None:
     scene = Scene()
 
     async def story() -> None:
-        async with scene.ticking():
+        async with ticking(scene.world):
             async with scene.process() as (_, queue, _adapter):
                 queue.put_nowait(await scene.start())
                 await scene.made_by_another("lock")
@@ -217,7 +212,7 @@ def test_an_undo_goes_on_behind_a_nonce_that_a_tombstone_left_open() -> None:
     chain = scene.chain
 
     async def story() -> None:
-        async with scene.ticking(), scene.process() as (_, queue, _adapter):
+        async with ticking(scene.world), scene.process() as (_, queue, _adapter):
             chain.trouble.stuck.add("mint")
             queue.put_nowait(await scene.start())
             await scene.until(lambda: scene.waiting("mint"), 20)
@@ -255,7 +250,7 @@ def test_another_saga_goes_on_behind_the_nonce_of_one_that_has_ended() -> None:
     scene = Scene()
 
     async def story() -> None:
-        async with scene.ticking():
+        async with ticking(scene.world):
             release = await ended_with_open_nonce(scene)
             async with scene.process() as (_, queue, _adapter):
                 queue.put_nowait(await scene.start())
@@ -272,7 +267,7 @@ def test_a_person_is_told_when_the_line_stands_all_the_same_and_the_sends_become
     sends: list[int] = []
 
     async def story() -> None:
-        async with scene.ticking():
+        async with ticking(scene.world):
             release = await ended_with_open_nonce(scene)
             scene.chain.trouble.stuck.add("release")
             before = len(scene.sent("release", release.nonce))
@@ -304,7 +299,7 @@ def test_the_head_of_a_line_that_moves_is_seldom_asked_for_and_never_sent_again(
     asked: list[int] = []
 
     async def story() -> None:
-        async with scene.ticking(), scene.process() as (_, queue, adapter):
+        async with ticking(scene.world), scene.process() as (_, queue, adapter):
             for _ in range(60):
                 queue.put_nowait(await scene.start())
                 await asyncio.sleep(2)

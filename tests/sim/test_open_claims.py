@@ -11,6 +11,7 @@ from coordinator.service import only
 from tests.sim import virtual_time
 from tests.sim.adapter import SimAdapter
 from tests.sim.checker import check
+from tests.sim.droughts import drain, refill
 from tests.sim.memory_journal import MemoryJournal
 from tests.sim.plans import ASSETS
 from tests.sim.preimages import Preimages
@@ -20,15 +21,6 @@ from tests.sim.world import World, evidence_of, saga_id
 ENDED = 60
 #: A process may stay this long for a burn, in seconds, on chains of one-second blocks.
 PATIENCE_S = 70
-
-
-def drain(world: World) -> None:
-    chain = world.chains["eth"]
-    chain.grant("ops", "bank", "ETH", chain.ledger.balances["ops", "ETH"])
-
-
-def refill(world: World) -> None:
-    world.chains["eth"].grant("bank", "ops", "ETH", 50_000)
 
 
 def cancelled(events: Mapping[int, Callable[[World], None]], *stuck: str) -> World:

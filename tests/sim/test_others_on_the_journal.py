@@ -1,8 +1,7 @@
 """What one process learns of others that write to the same journal, without a restart."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from coordinator.runner import Runner
 from coordinator.saga import fold
 from coordinator.service import ask_rollback, only
 from coordinator.watchdog import Watchdog
+from tests.no_sagas import none_until
 from tests.sim import virtual_time
 from tests.sim.adapter import SimAdapter
+from tests.sim.later import ticking
 from tests.sim.memory_journal import MemoryJournal
 from tests.sim.plans import ASSETS, lock_of, started_of
 from tests.sim.preimages import Preimages
@@ -49,21 +50,8 @@ class Scene:
         journal = MemoryJournal(self.store, lambda: self.world.clock.now_ms)
         await journal.append(f"saga:{SAGA}", 0, [Entry("started", data)])
 
-    @asynccontextmanager
-    async def ticking(self) -> AsyncIterator[None]:
-        ticker = asyncio.create_task(self.world._tick_for_ever())
-        yield
-        ticker.cancel()
-
     def kinds(self) -> list[tuple[str, str]]:
         return [(record.kind, record.data.get("step", "")) for record in self.store.records]
-
-
-async def nobody(over: asyncio.Event) -> AsyncIterator[str]:
-    await over.wait()
-    nothing: tuple[str, ...] = ()
-    for saga in nothing:
-        yield saga
 
 
 async def until(probe: Callable[[], object], within_s: int = 60) -> None:
@@ -79,12 +67,12 @@ def test_a_coin_that_a_saga_kept_is_free_here_when_another_process_has_closed_th
 
     async def story() -> None:
         await scene.start()
-        async with scene.ticking():
+        async with ticking(scene.world):
             driving = asyncio.create_task(scene.runner("driver").run(only(SAGA)))
             await until(lambda: ("intent", "two") in scene.kinds())
             over = asyncio.Event()
             other = scene.runner("other")
-            watching = asyncio.create_task(other.run(nobody(over)))
+            watching = asyncio.create_task(other.run(none_until(over)))
             intent = next(
                 r for r in scene.store.records if (r.kind, r.data.get("step")) == ("intent", "two")
             )
@@ -120,10 +108,10 @@ def test_what_a_saga_claims_is_spoken_for_in_a_process_that_takes_it_over(tmp_pa
 
     async def story() -> None:
         await scene.start()
-        async with scene.ticking():
+        async with ticking(scene.world):
             over = asyncio.Event()
             heir = scene.runner("heir")
-            waiting = asyncio.create_task(heir.run(nobody(over)))
+            waiting = asyncio.create_task(heir.run(none_until(over)))
             await asyncio.sleep(1)
             await taken_over(scene, heir)
             assert not heir.claims["poly"].taken("ops", 0)
@@ -143,7 +131,7 @@ def test_what_is_asked_between_taking_over_and_the_first_turn_is_heard(tmp_path:
         await scene.start()
         over = asyncio.Event()
         heir = scene.runner("heir")
-        waiting = asyncio.create_task(heir.run(nobody(over)))
+        waiting = asyncio.create_task(heir.run(none_until(over)))
         await taken_over(scene, heir)
         await ask_rollback(scene.runner("operator").journal, SAGA, by="ada", reason="stop")
         await asyncio.sleep(2)  # the heir has looked at the journal; the saga has no turn yet

@@ -45,6 +45,7 @@ def test_a_plan_survives_a_sample_of_two_faults(case: Case) -> None:
         if seconds:
             with counts.judging():
                 counts.add(hold(rng.choice(seconds)))
+    assert counts.worlds > SAMPLE // 2
     counts.tell()
 
 

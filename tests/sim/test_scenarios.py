@@ -8,6 +8,7 @@ import pytest
 from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Submission, Task
 from tests.sim.adapter import SimAdapter
 from tests.sim.checker import check
+from tests.sim.droughts import drain, refill
 from tests.sim.faults import Faults
 from tests.sim.plans import ASSETS
 from tests.sim.world import World, evidence_of, unfinished
@@ -114,24 +115,15 @@ def test_a_payee_that_never_redeems_leaves_the_saga_stuck_with_a_question() -> N
     )
 
 
-def _drain(world: World) -> None:
-    chain = world.chains["eth"]
-    chain.grant("ops", "bank", "ETH", chain.ledger.balances["ops", "ETH"])
-
-
-def _refill(world: World) -> None:
-    world.chains["eth"].grant("bank", "ops", "ETH", 50_000)
-
-
 def test_an_account_that_runs_dry_before_the_step_rolls_the_plan_back() -> None:
-    world = play("reference", {2: _drain})
+    world = play("reference", {2: drain})
     assert ends(world) == {"rolled_back"}
     refused = [record for record in world.store.records if record.kind == "refused"]
     assert [record.data["code"] for record in refused] == ["unfunded"]
 
 
 def test_an_account_that_runs_dry_during_confirm_is_asked_for_and_goes_on_when_funded() -> None:
-    world = play("reference", {4: _drain, 30: _refill})
+    world = play("reference", {4: drain, 30: refill})
     assert ends(world) == {"committed"}
     stuck = [record for record in world.store.records if record.kind == "stuck"]
     assert any(record.data.get("fund", [""])[0] == "ops" for record in stuck)

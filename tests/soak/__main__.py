@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.reliability.notes import note
+from tests.reliability.notes import broken_rules, note
 from tests.soak.running import soak
 
 
@@ -21,11 +21,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=0.03, help="share of calls that go wrong")
     arguments = parser.parse_args()
     seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
+    replay = f"python -m tests.soak --minutes {arguments.minutes:g} --seed {seed}"
+    print(f"replay: {replay} --rate {arguments.rate:g}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         result = soak(arguments.minutes, seed, arguments.rate, Path(folder))
     print(json.dumps(result))
     wrong, ways = result["wrong"], result["ways"]
-    rules = sorted({line.split(" ", 1)[0] for line in wrong})
+    rules = broken_rules(wrong)
     for way, fired in ways.items():
         note("soak", way, fired=fired, bad=0, runs=0, suite="faults")
     more = {name: value for name, value in result.items() if name not in ("wrong", "ways")}

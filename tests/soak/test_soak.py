@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.reliability.notes import note
-from tests.soak.judging import problems, sagas_of
+from proofs.saga_rules import check_rules
+from tests.reliability.notes import broken_rules, note
+from tests.soak.judging import OF_RECORDS, problems, sagas_of
 from tests.soak.meter import Meter
-from tests.soak.running import soak
+from tests.soak.running import never_seen, soak
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,10 +26,10 @@ RATE = 0.03
 
 
 def rules(scene: Scene) -> set[str]:
-    return {line.split(" ", 1)[0] for line in problems(scene)}
+    return set(broken_rules(problems(scene)))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_sagas_under_faults_all_end_and_what_is_wrong_in_their_remains_is_seen(
     tmp_path: Path,
 ) -> None:
@@ -41,6 +42,7 @@ def test_sagas_under_faults_all_end_and_what_is_wrong_in_their_remains_is_seen(
     note(
         "soak", "sagas under 3 % faults, for seconds", fired=result["faults"],
         bad=len(result["wrong"]), runs=result["sagas"], suite="short",
+        rules=broken_rules(result["wrong"]),
     )  # fmt: skip
     assert result["wrong"] == []
     assert result["faults"] > 0
@@ -70,6 +72,16 @@ def expect_seen(scene: Scene) -> None:
     ]
     assert {"K2", "K7"} <= rules(replace(scene, journal=replace(journal, bodies=unintended)))
 
+    untold = [
+        body
+        for body, form in zip(journal.bodies, forms, strict=True)
+        if form["kind"] != "done" or form["data"]["step"] != "move"
+    ]
+    assert "K8" in rules(replace(scene, journal=replace(journal, bodies=untold)))
+
+    names = {check.name for check in check_rules(sagas_of(scene)[saga])}
+    assert names >= OF_RECORDS.keys(), "each of these is asked"
+
     done = next(
         body for body, form in zip(journal.bodies, forms, strict=True) if form["kind"] == "done"
     )
@@ -91,6 +103,22 @@ def test_a_meter_reads_this_process_and_tells_a_third_from_the_end() -> None:
 
     assert (before_mb > 1, after_mb > 1) == (True, True)
     assert after == before + 3
+
+
+@pytest.mark.parametrize(
+    ("states", "minutes", "missing"),
+    [
+        ([], 0.2, ["committed"]),
+        (["committed"], 0.2, []),
+        (["committed", "committed"], 1, ["rolled_back"]),
+        (["rolled_back", None], 60, ["committed"]),
+        (["committed", "rolled_back"], 60, []),
+    ],
+)
+def test_a_soak_in_which_no_saga_came_to_one_of_the_ends_is_wrong(
+    states: list[str | None], minutes: float, missing: list[str]
+) -> None:
+    assert list(never_seen(states, minutes)) == [f"K5 no saga ended {end}" for end in missing]
 
 
 def test_a_window_in_which_nothing_was_measured_is_no_figure() -> None:
