@@ -372,6 +372,7 @@ class Runner:
         self.adapters = {**self.adapters, chain: adapter}  # others may be half through the former
         self._nodes.watch(chain, adapter)
         self._gaps.opened(chain)
+        self._strangers.read()  # what it consumed there is spoken for
         self.ended.look_anew()
         self._background.append(asyncio.create_task(self._follow(chain), name=f"follow {chain}"))
 
