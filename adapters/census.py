@@ -113,19 +113,20 @@ class Census(Generic[N]):
             for seat in self._roster.seats:
                 if seat.looking is None and (resting or not seat.standing.rests(now_s)):
                     seat.looking = self._roster.background(self._look_at(seat, look))
-            left = {seat.looking for seat in self._roster.seats if seat.looking is not None}
-            if left:  # else all rest: whoever may be asked is
+            asked = [seat.looking for seat in self._roster.seats if seat.looking is not None]
+            if asked:  # else all rest: whoever may be asked is
                 break
         census = now_s >= self._census_at_s
         heads: list[tuple[Seat[N], H]] = []
         grace_s: float | None = None
+        left = set(asked)
         while left:
             done, left = await asyncio.wait(
                 left, timeout=grace_s, return_when=asyncio.FIRST_COMPLETED
             )
             if not done:
                 break
-            for task in done:
+            for task in filter(done.__contains__, asked):  # in the order of the nodes
                 with suppress(Transient, WrongChain):  # its standing has it
                     heads.append(task.result())
             grace_s = None if all_of_them else self._grace_s(heads, census=census)

@@ -1,8 +1,4 @@
-"""One bitcoind: its identity, its credentials, and the calls that are more than a question.
-
-It is only believed after it showed the pinned network and genesis, again after trouble, and again
-from time to time: a node may be exchanged behind its address without a word.
-"""
+"""One bitcoind: its identity, its credentials, and the calls that are more than a question."""
 
 import asyncio
 import base64
@@ -16,6 +12,7 @@ from typing import Any, Final, TypeVar
 from adapters.bitcoin.settings import BitcoinSettings, CookieFile
 from adapters.errors import Ambiguous, Transient, WrongChain
 from adapters.gathering import Gathering
+from adapters.identity import Identity
 from adapters.rpc import JsonRpc, RpcError
 
 __all__ = ["Node", "Scan", "Tip", "Unspent", "confirmations_of", "sat"]
@@ -30,8 +27,6 @@ _SCAN_TIMEOUT_S: Final = 600.0
 #: A scan is looked at so often, and given up when it showed no progress for so long.
 _SCAN_LOOK_S: Final = 5.0
 _SCAN_STALL_S: Final = 60.0
-#: How long what it showed of its chain is believed.
-_IDENTITY_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +94,7 @@ class Node:
     ) -> None:
         self._settings = settings
         self._clock = clock
-        #: until when what it showed of its chain is believed.
-        self._known_until_s = 0.0
-        self._checking = asyncio.Lock()
+        self._identity = Identity(self._look, clock)
 
         def door(timeout_s: float) -> JsonRpc:
             headers = None if settings.auth is None else self.headers
@@ -122,13 +115,21 @@ class Node:
         await self._rpc.close()
         await self._slow_rpc.close()
 
-    async def verify(self) -> None:
-        """Check that the node serves the configured network from the configured genesis.
+    def doubt(self) -> None:
+        """Check its identity before the next question."""
+        self._identity.doubt()
+
+    async def check(self) -> None:
+        """Check that the node serves the configured network from the configured genesis, unless
+        that was done just now.
 
         Raises:
             WrongChain: it does not.
             Transient: it does not tell.
         """
+        await self._identity.check()
+
+    async def _look(self) -> None:
         try:
             info = await self._rpc.call("getblockchaininfo")
             genesis = await self._rpc.call("getblockhash", [0])
@@ -141,18 +142,6 @@ class Node:
                 f"{self.label} serves Bitcoin {chain} from genesis {genesis}, "
                 f"configured is {network.name} from {self._settings.genesis}; nothing was sent"
             )
-        self._known_until_s = self._clock() + _IDENTITY_S
-
-    def doubt(self) -> None:
-        """Check its identity before the next question: it may be another node by now."""
-        self._known_until_s = 0.0
-
-    async def check(self) -> None:
-        """Do what `verify` does, unless that was done just now."""
-        if self._clock() >= self._known_until_s:
-            async with self._checking:  # whoever waited for it has it
-                if self._clock() >= self._known_until_s:
-                    await self.verify()
 
     async def call(self, method: str, *params: Any) -> Any:
         """Return the result of a read, asked in one request with what others ask at the same

@@ -87,7 +87,7 @@ class Nodes:
 
         async def verify(seat: Seat[Node]) -> Transient | WrongChain | None:
             try:
-                await reading(partial(self.roster.put, seat, Node.verify))
+                await reading(partial(self.roster.put, seat, Node.check))
             except (Transient, WrongChain) as error:
                 return error
             return None

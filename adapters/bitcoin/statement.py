@@ -77,7 +77,7 @@ async def _seen(rpc: JsonRpc, node: NodeAsked, block: BlockAsked) -> BlockSeen:
         return BlockSeen(block.hash, block.height, "absent", "it does not know this block")
     try:
         height, depth = int(header["height"]), int(header["confirmations"])
-    except (TypeError, KeyError, ValueError):
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         raise Transient(f"{rpc.label} gave something that is no header") from None
     if depth < 0 or height != block.height:
         where = "beside its chain" if depth < 0 else f"at height {height}"

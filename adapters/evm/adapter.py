@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -56,9 +57,12 @@ __all__ = ["EvmAdapter"]
 
 _DETAILS_MAX: Final = 10_000
 _FILL_GAS: Final = 21_000
-#: What no block shows is asked of every node at most so often, and for so many attempts.
+#: What no block shows is asked of every node at most so often, and for so many attempts at once,
+#: of which an effort adds its newest ones.
 _HIDDEN_S: Final = 5.0
-_HIDDEN_MAX: Final = 16
+_HIDDEN_MAX: Final = 64
+_HIDDEN_OF_ONE: Final = 16
+_UNEXPLAINED_MAX: Final = 10_000
 
 
 class EvmAdapter:
@@ -117,7 +121,9 @@ class EvmAdapter:
         self._margin = settings.finality.blocks
         #: why a transaction of ours reverted, once found out.
         self._details: OrderedDict[str, str] = OrderedDict()
-        #: monotonic time from which hidden transactions may be looked for again.
+        #: transactions that no block shows, those that were looked for longest ago first.
+        self._unexplained: OrderedDict[str, None] = OrderedDict()
+        #: monotonic time from which they may be looked for again.
         self._hidden_at_s = 0.0
 
     @property
@@ -282,8 +288,9 @@ class EvmAdapter:
         )
         seen = replace(seen, height=self._follower.sure_height)
         found = seen.found
+        self._note(attempts, shown=found is not None or seen.consumed is not None)
         if found is None and seen.consumed is None:
-            await self._look_for_hidden(attempts)
+            await self._look_for_hidden()
         if found is not None and found.final and not await self._agreed(task, attempts, found):
             return replace(seen, found=replace(found, final=False))
         if seen.consumed is not None:
@@ -378,13 +385,29 @@ class EvmAdapter:
             heights.append(int(task.forward["height"]))
         return min(heights) - self._margin if heights else self._follower.index.low
 
-    async def _look_for_hidden(self, attempts: Sequence[Attempt]) -> None:
-        """See whether the node that blocks were read from left out what a majority shows."""
+    def _note(self, attempts: Sequence[Attempt], *, shown: bool) -> None:
+        """Remember the attempts of an effort while no block shows what became of it."""
+        if len(self._nodes) == 1:
+            return
+        for attempt in attempts if shown else attempts[-_HIDDEN_OF_ONE:]:
+            if shown:
+                self._unexplained.pop(attempt.tx_id, None)
+            else:
+                self._unexplained.setdefault(attempt.tx_id)
+        while len(self._unexplained) > _UNEXPLAINED_MAX:
+            self._unexplained.popitem(last=False)
+
+    async def _look_for_hidden(self) -> None:
+        """See whether the node that blocks were read from left out what a majority shows, of any
+        effort: each waits for its turn, whoever asks.
+        """
         now_s = time.monotonic()
-        if len(self._nodes) == 1 or not attempts or now_s < self._hidden_at_s:
+        if not self._unexplained or now_s < self._hidden_at_s:
             return
         self._hidden_at_s = now_s + min(_HIDDEN_S, self._settings.block_slow_ms / 1000)
-        names = [attempt.tx_id for attempt in attempts[-_HIDDEN_MAX:]]
+        names = list(islice(self._unexplained, _HIDDEN_MAX))
+        for name in names:
+            self._unexplained.move_to_end(name)
         # Blocks that are read while the nodes are asked were not looked at before.
         final = self._follower.final_height
 

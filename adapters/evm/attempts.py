@@ -138,9 +138,14 @@ class AttemptBuilder:
     ) -> Prepared:
         """Build the cancellation of the operation id, by any account of its group that can pay."""
         candidates, base_fee_wei = await self._members(task)
+        capped: Rejected | None = None
         for payer in candidates:
             mine = [item for item in former if item.claim[0][0] == payer.account]
-            price = self._price(task, "tombstone", base_fee_wei, mine)
+            try:
+                price = self._price(task, "tombstone", base_fee_wei, mine)
+            except Rejected as refusal:
+                capped = capped or refusal
+                continue
             call = tombstone_of(task, payer.account)
             if payer.balance_wei < call.gas * price.max_fee_wei:
                 continue
@@ -149,10 +154,12 @@ class AttemptBuilder:
             return await self._signed(call, nonce, price, since, {"gen": task.generation}, require)
         if not candidates:
             raise Rejected(f"no signer of ours is in group {task.action['group']}")
+        if capped is not None:
+            raise capped
         payer = candidates[0]
         price = self._price(task, "tombstone", base_fee_wei, ())
         self._check_funds(payer, tombstone_of(task, payer.account), price)
-        raise Rejected("the price of a tombstone is at its cap", code="policy")
+        raise Rejected("no account of the group can pay for a tombstone now", code="policy")
 
     async def _members(self, task: Task) -> tuple[list[_Payer], int]:
         """Return our accounts in the operation's group, the richest first, the base fee with them.

@@ -11,6 +11,7 @@ from adapters.evm.values import with_saga
 
 __all__ = [
     "APPROVAL",
+    "OPERATION_STATE",
     "TRANSFER",
     "Effect",
     "EventMatch",
@@ -28,6 +29,10 @@ TRANSFER: Final = Event(
 APPROVAL: Final = Event(
     "Approval(address,address,uint256)", ("address", "address", "uint256"), (True, True, False)
 )
+#: What ``operation`` of our contracts returns: status first, the hash of the terms last.
+OPERATION_STATE: Final = (
+    "uint8", "uint8", "address", "uint256", "address", "address", "bytes32", "uint256", "bytes32",
+)  # fmt: skip
 
 
 class OperationStatus:

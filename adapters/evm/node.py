@@ -1,10 +1,5 @@
-"""One EVM node: what it is asked, and by what it proves to be on our chain.
+"""One EVM node: what it is asked, and by what it proves to be on our chain."""
 
-It is only believed after it showed the pinned chain id and genesis, again after trouble, and again
-from time to time: a node may be exchanged behind its address without a word.
-"""
-
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -12,6 +7,7 @@ from adapters.errors import Transient, WrongChain
 from adapters.evm.answers import require_answer
 from adapters.evm.values import quantity
 from adapters.gathering import Gathering
+from adapters.identity import Identity
 from adapters.rpc import JsonRpc, RpcError
 
 __all__ = ["Calls", "Node", "Pinned"]
@@ -20,8 +16,6 @@ Calls = Sequence[tuple[str, Sequence[Any]]]
 
 #: JSON-RPC codes that mean "busy, ask again": limit exceeded (EIP-1474), and HTTP's own.
 _BUSY: Final = frozenset({-32005, 429})
-#: How long what it showed of its chain is believed.
-_IDENTITY_S: Final = 10.0
 
 
 class Node:
@@ -30,8 +24,7 @@ class Node:
     def __init__(self, url: str, timeout_s: float, chain: "Pinned") -> None:
         self.rpc = JsonRpc(url, timeout_s, transient_codes=_BUSY)
         self._gathering = Gathering(self.rpc)
-        self.checked = False
-        self._checked_s = 0.0
+        self._identity = Identity(self._look)
         #: the height that it calls final, as of its newest answer.
         self.tagged: int | None = None
         self._chain = chain
@@ -60,7 +53,7 @@ class Node:
             for (method, params), answer in zip(calls, answers, strict=True):
                 require_answer(self.rpc.label, method, params, answer)
         except Transient:
-            self.checked = False
+            self.doubt()
             raise
         return answers
 
@@ -75,7 +68,7 @@ class Node:
                 raise
             require_answer(self.rpc.label, method, params, answer)
         except Transient:
-            self.checked = False
+            self.doubt()
             raise
         return answer
 
@@ -90,14 +83,19 @@ class Node:
         await self.check()
         await self._gathering.send("eth_sendRawTransaction", [f"0x{raw.hex()}"])
 
+    def doubt(self) -> None:
+        """Check its identity before the next question."""
+        self._identity.doubt()
+
     async def check(self) -> None:
         """Compare chain id and genesis with the pinned ones, unless that was done just now.
 
         Raises:
             WrongChain: they are others.
         """
-        if self.checked and time.monotonic() < self._checked_s + _IDENTITY_S:
-            return
+        await self._identity.check()
+
+    async def _look(self) -> None:
         calls: Calls = [("eth_chainId", ()), ("eth_getBlockByNumber", ("0x0", False))]
         try:
             chain_id, genesis = await self._gathering.batch(calls)
@@ -105,7 +103,6 @@ class Node:
         except (RpcError, TypeError, ValueError, KeyError):
             raise Transient(f"{self.rpc.label} tells neither chain id nor genesis") from None
         self._chain.require(self.rpc.label, chain_id, genesis)
-        self.checked, self._checked_s = True, time.monotonic()
 
 
 class Pinned:

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -19,7 +20,7 @@ from adapters.roster import Roster, Seat
 from adapters.rpc import RpcError
 from adapters.standing import Pace
 
-__all__ = ["Ask", "Calls", "Holders", "Newest", "NodeSeat", "Nodes"]
+__all__ = ["Ask", "Calls", "Holders", "Newest", "NodeSeat", "Nodes", "height_of"]
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -35,21 +36,17 @@ NodeSeat = Seat[Node]
 Holders = Sequence[NodeSeat] | None
 
 
+@dataclass(frozen=True, slots=True)
 class Newest:
     """The newest block, who has it, whether a majority does, and up to where that calls it final.
 
     ``tagged`` is None where no tag was asked for, or no majority names a block.
     """
 
-    __slots__ = ("agreed", "head", "holders", "tagged")
-
-    def __init__(
-        self, head: Header, tagged: int | None, holders: Sequence[Seat[Node]], *, agreed: bool
-    ) -> None:
-        self.head = head
-        self.tagged = tagged
-        self.holders = holders
-        self.agreed = agreed
+    head: Header
+    tagged: int | None
+    holders: Sequence[Seat[Node]]
+    agreed: bool = field(kw_only=True)
 
 
 class Nodes:
@@ -307,7 +304,7 @@ class Nodes:
             WrongChain: it was, at all of them.
         """
         for seat in self.roster.seats:
-            seat.node.checked = False
+            seat.node.doubt()
         await self.roster.first(Node.check)
 
     # ------------------------------------------------------------ the newest block
@@ -327,7 +324,7 @@ class Nodes:
 
         async def look(node: Node) -> Header:
             latest, *tagged = await _told(node.apart, calls)
-            node.tagged = _height(tagged)
+            node.tagged = height_of(tagged)
             return read_header(latest)
 
         async def at(node: Node, height: int) -> Header | None:
@@ -369,7 +366,7 @@ class Nodes:
         except RpcError as error:
             return False, str(error)
         except (Transient, Ambiguous, WrongChain) as error:
-            node.checked = False
+            node.doubt()
             self.roster.failed(seat, error)
             return False, str(error)
         return True, ""
@@ -386,8 +383,10 @@ async def _told(ask: Ask, calls: Calls) -> list[Any]:
     return answers
 
 
-def _height(answers: Sequence[Any]) -> int | None:
-    """Return the height of the tagged block; None while the chain has none yet."""
+def height_of(answers: Sequence[Any]) -> int | None:
+    """Return the height in the answer for a tagged block, where it was asked for; None while the
+    chain has none yet, and where the node refuses the tag.
+    """
     if not answers or answers[0] is None or isinstance(answers[0], RpcError):
         return None
     return read_header(answers[0]).height

@@ -9,6 +9,7 @@ from adapters.evm.abi import decode, encode, hash_of, revert_reason
 from adapters.evm.actions import Call
 from adapters.evm.answers import EXECUTION
 from adapters.evm.blocks import Landed
+from adapters.evm.effects import OPERATION_STATE
 from adapters.evm.nodes import Nodes
 from adapters.evm.values import AbiError, checksum
 from adapters.rpc import RpcError
@@ -16,9 +17,6 @@ from adapters.rpc import RpcError
 __all__ = ["OwnGround", "check", "estimate", "refusal", "replayed_reason"]
 
 _STATUS_WORDS: Final = {1: "open", 2: "released", 3: "refunded", 4: "cancelled"}
-_OPERATION_TYPES: Final = (
-    "uint8", "uint8", "address", "uint256", "address", "address", "bytes32", "uint256", "bytes32",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +169,7 @@ def _check_ground(ground: OwnGround, answers: Sequence[str]) -> None:
     try:
         group_data, used_data = (bytes.fromhex(answer.removeprefix("0x")) for answer in answers)
         group = checksum(decode(("address",), group_data)[0])
-        status = decode(_OPERATION_TYPES, used_data)[0]
+        status = decode(OPERATION_STATE, used_data)[0]
     except (AbiError, ValueError):
         raise Rejected("the contract does not answer like one of ours") from None
     if group != ground.group:

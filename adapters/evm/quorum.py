@@ -15,7 +15,7 @@ from typing import Any, Final
 from adapters.errors import Transient
 from adapters.evm.abi import decode, encode
 from adapters.evm.blocks import Header, Landed, Operation, read_header, receipt_shows
-from adapters.evm.effects import OperationEffect, OperationStatus
+from adapters.evm.effects import OPERATION_STATE, OperationEffect, OperationStatus
 from adapters.evm.nodes import Calls, Nodes
 from adapters.evm.settings import Finality
 from adapters.evm.values import AbiError
@@ -24,10 +24,6 @@ from adapters.rpc import RpcError
 __all__ = ["Claimed", "Quorum", "Vote"]
 
 _REMEMBERED_MAX: Final = 10_000
-#: What ``operation`` of our contracts returns: status first, the hash of the terms last.
-_OPERATION: Final = (
-    "uint8", "uint8", "address", "uint256", "address", "address", "bytes32", "uint256", "bytes32",
-)  # fmt: skip
 _OPENED: Final = frozenset(
     {OperationStatus.OPEN, OperationStatus.RELEASED, OperationStatus.REFUNDED}
 )
@@ -133,9 +129,8 @@ class Quorum:
         return calls
 
     def _judge(self, answers: list[Any], claimed: Claimed) -> Vote:
-        if any(
-            answer is None or isinstance(answer, RpcError) for answer in (answers[0], *answers[2:])
-        ):
+        there = (answers[0], *answers[2:])
+        if None in there or any(isinstance(answer, RpcError) for answer in answers):
             return Vote.OPEN
         block, receipt, newest, *state = answers
         try:
@@ -146,7 +141,6 @@ class Quorum:
                 return Vote.OPEN
             shown = (
                 receipt is not None
-                and not isinstance(receipt, RpcError)
                 and receipt_shows(receipt, claimed.header, claimed.landed, claimed.operation)
                 and (claimed.absent is None or _is_absent(state[0], claimed.absent))
             )
@@ -169,7 +163,7 @@ def _is_absent(answer: str, effect: OperationEffect) -> bool:
     """Tell whether the contract's newest state is one without the effect: states go one way only,
     so what is not there now was not there before.
     """
-    status, *_, params_hash = decode(_OPERATION, bytes.fromhex(answer.removeprefix("0x")))
+    status, *_, params_hash = decode(OPERATION_STATE, bytes.fromhex(answer.removeprefix("0x")))
     after = _OPENED if effect.status == OperationStatus.OPEN else {effect.status}
     return status not in after or params_hash.hex() != effect.params_hash
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from adapters.errors import Transient
 from adapters.evm.blocks import Block, Header, read_block, read_header
 from adapters.evm.kept import Kept, KeptBlocks
-from adapters.evm.nodes import Calls, Holders, Newest, Nodes, NodeSeat
+from adapters.evm.nodes import Calls, Holders, Newest, Nodes, NodeSeat, height_of
 from adapters.evm.transactions import SignedHere
 from adapters.retry import reading
 from adapters.rpc import RpcError
@@ -180,7 +180,7 @@ class BlockReader:
         return calls
 
     def _newest(self, answers: list[Any]) -> Newest:
-        head, tagged = read_header(_result(answers[0])), _tagged(answers[1:2])
+        head, tagged = read_header(_result(answers[0])), height_of(answers[1:2])
         return Newest(head, tagged, self._nodes.roster.seats, agreed=True)
 
     def _read(self, block: Any, receipts: Any) -> Block:
@@ -205,10 +205,3 @@ def _result(answer: Any) -> Any:
     if isinstance(answer, RpcError):
         raise Transient(f"a node refused to show a block: {answer}")
     return answer
-
-
-def _tagged(answers: list[Any]) -> int | None:
-    """Return the height of the tagged block; None while the chain has none yet."""
-    if not answers or answers[0] is None or isinstance(answers[0], RpcError):
-        return None
-    return read_header(answers[0]).height

@@ -112,7 +112,7 @@ def test_a_second_that_still_waits_goes_on_in_the_moment_in_which_the_first_does
     with ground.run("committed") as run:
         first = stopped_in(run, moment, PAYS_TWICE)
         second = run.live()
-        wait_until(lambda: begins_to_wait(second), what="a second that waits", timeout_s=30)
+        wait_until(lambda: begins_to_wait(second), what="a second that waits", timeout_s=60)
         before = Standing.of(run)
         if then == "continued":
             first.go_on()
@@ -137,7 +137,7 @@ def test_what_the_first_committed_and_told_no_second_place_the_second_tells_it_b
         run.live(stop_at="before prepare lock.forward#1").died()
         gate = run.folder / "go"
         second = run.live(meet=gate)
-        wait_until(second.is_ready, what="a second that has opened everything", timeout_s=30)
+        wait_until(second.is_ready, what="a second that has opened everything", timeout_s=60)
         first = stopped_in(run, "committed", PAYS_TWICE)
         gate.touch()
         second.ended()

@@ -116,6 +116,8 @@ class EvmScene:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     failure: BaseException | None = None
     serial: int = 0
+    #: When each saga began, by the chain's clock: the terms of its operations hang on it.
+    begun_s: dict[str, int] = field(default_factory=dict)
 
     def account(self, name: str) -> str:
         return self.accounts[name]
@@ -136,7 +138,7 @@ class EvmScene:
     def task(self, resolved: Resolved, direction: Direction = "forward", **changes: Any) -> Task:
         """A task of the present saga; raise ``serial`` for another one."""
         name = f"saga-{self.serial}"
-        now_s = self.chain.now()
+        now_s = self.begun_s.setdefault(name, self.chain.now())
         fields: dict[str, Any] = {
             "saga": name,
             "step": "step",

@@ -103,13 +103,16 @@ class Terminal:
     def run(self, *arguments: str, code: int = 0) -> Call:
         return self.start(*arguments).ended(code)
 
-    def leave_at(self, step: str, *arguments: str) -> str:
+    def leave_at(self, step: str, *arguments: str, sent: Callable[[], object] | None = None) -> str:
         """Run a plan until the step's intent is durable, and detach; return the saga.
 
-        What waits for a block when the command ends, waits for it still.
+        What waits for a block when the command ends, waits for it still. ``sent``: wait for this
+        too, since what is durable may not be sent yet.
         """
         call = self.start("run", *arguments, "--execute")
         saga = self.awaits("intent", step)
+        if sent is not None:
+            wait_until(sent, what=f"the forward of {step} in the pool")
         call.signal(signal.SIGINT).ended(130)
         return saga
 

@@ -96,7 +96,8 @@ def test_a_transfer_that_miners_pass_by_is_replaced_on_the_same_coins(
 def two_mints_in_line(world: World, terminal: Terminal) -> tuple[str, str]:
     """Two sagas of one account, whose mints wait for a block one behind the other."""
     world.hold_blocks("ethereum")
-    terminal.leave_at("mint", terminal.plan(changes=PATIENT))
+    plan = terminal.plan(changes=PATIENT)
+    terminal.leave_at("mint", plan, sent=lambda: world.waiting("ethereum"))
     terminal.start("run", terminal.plan(changes=PATIENT), "--execute", "--key", "second")
     name = terminal.awaits("intent", "mint", saga=1)
     first = next(row.saga for row in terminal.rows() if row.saga != name)

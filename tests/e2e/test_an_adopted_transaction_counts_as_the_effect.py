@@ -26,9 +26,9 @@ def left_waiting(
     world: World, terminal: Terminal, step: str, chain: str
 ) -> tuple[str, list[Record]]:
     """Start a plan whose step can not get on, and leave it; return the saga and its records."""
-    saga = terminal.leave_at(step, terminal.plan(changes=PATIENT))
-    tx = intents(terminal.records(saga), step)[0].data["tx"]
-    wait_until(lambda: world.waiting(chain) == [tx], what="the transaction in the pool")
+    plan = terminal.plan(changes=PATIENT)
+    saga = terminal.leave_at(step, plan, sent=lambda: world.waiting(chain))
+    assert world.waiting(chain) == [intents(terminal.records(saga), step)[0].data["tx"]]
     return saga, terminal.records(saga)
 
 

@@ -455,6 +455,25 @@ def test_a_tombstone_is_sent_by_another_member_and_the_late_attempt_reverts(
     play(stage, body)
 
 
+def test_a_member_whose_tombstone_is_at_its_cap_gives_way_to_the_next(stage: Deployment) -> None:
+    async def body(scene: EvmScene) -> None:
+        task, attempt, _ = await stuck_lock(scene)
+        attempts, payers, code = [attempt], [], ""
+        while not code:
+            try:
+                _, tombstone = await scene.attempt(task, "tombstone", attempts)
+            except Rejected as refused:
+                code = refused.code
+                break
+            attempts.append(tombstone)
+            payers.append(tombstone.claim[0][0])
+        # The one whose attempt is to be ended is likely in trouble and comes last.
+        assert list(dict.fromkeys(payers)) == [scene.account("second"), scene.account("treasury")]
+        assert code == "policy"
+
+    play(stage, body, fee={"max_gwei": 20, "tip_gwei": 1})
+
+
 def test_without_any_funded_member_a_tombstone_says_whom_to_fund(stage: Deployment) -> None:
     async def body(scene: EvmScene) -> None:
         task, attempt, _ = await stuck_lock(scene)

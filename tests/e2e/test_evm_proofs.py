@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
     from hexbytes import HexBytes
 
-    from tests.conftest import AnvilFactory
 
 CHAIN = "eip155:31337"
 FEES = {"maxFeePerGas": 10**11, "maxPriorityFeePerGas": 10**9}
@@ -102,10 +101,8 @@ def vault_layout() -> Any:
 
 
 @pytest.fixture(scope="module")
-def node(module_anvil: AnvilFactory) -> Iterator[Node]:
-    deployment = Deployment.on(module_anvil())
-    yield Node(deployment)
-    deployment.close()
+def node(deployment: Deployment) -> Node:
+    return Node(deployment)
 
 
 @pytest.fixture
@@ -165,6 +162,7 @@ def test_a_block_of_two_hundred_transactions_proves_each_of_them(batch: Node) ->
         assert (facts.index, facts.value_wei) == (index, index)
 
 
+@pytest.mark.timeout(300)  # signing and checking a blob takes 20 s of one core
 def test_a_root_that_anvil_gets_wrong_gives_the_reason_and_never_a_part_of_a_proof(
     batch: Node,
 ) -> None:

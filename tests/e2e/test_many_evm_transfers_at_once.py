@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 
 import pytest
 
 from adapters.base import Attempt, Settled, Task
-from tests.conftest import AnvilFactory
 from tests.e2e.evm_scene import Deployment, EvmScene, evm_scene
 from tests.fault_proxy import FaultProxy
 
@@ -16,13 +15,6 @@ _WINDOW = 16
 _STATE = ("eth_getBalance", "eth_call", "eth_getCode", "eth_getTransactionCount")
 
 Story = Callable[[EvmScene, FaultProxy], Awaitable[None]]
-
-
-@pytest.fixture(scope="module")
-def deployment(module_anvil: AnvilFactory) -> Iterator[Deployment]:
-    deployed = Deployment.on(module_anvil())
-    yield deployed
-    deployed.close()
 
 
 @pytest.fixture

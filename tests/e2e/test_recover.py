@@ -263,7 +263,7 @@ def test_what_the_backup_knew_is_burnt_when_the_second_place_is_lost(lost: Lost)
     assert "is missing" in lost.run("resume", "--all", code=30).err
     with mined_meanwhile(lost.world):
         process = lost.terminal.start("recover", "--execute", *WHO)
-        wait_until(lambda: "mint" in burnt(lost, saga), what="the burn", timeout_s=30)
+        wait_until(lambda: "mint" in burnt(lost, saga), what="the burn")
         lost.world.release_blocks("ethereum")
         process.ended(0)
     lost.resume()

@@ -257,6 +257,10 @@ def test_one_that_waits_keeps_nobody_from_being_looked_for_at_the_others(
             await scene.send(prepared)
             scene.node.mine()
             await clock_at(scene, int(scene.rpc("eth_blockNumber"), 16))
+        # More than are asked about at once are before it.
+        crowd = [restated(unsent, tx_id=f"0x{at:064x}") for at in range(80)]
+        for at in range(0, 80, 16):
+            assert (await scene.adapter.observe(waits, crowd[at : at + 16])).found is None
         async with asyncio.timeout(20):
             while True:
                 scene.changed.clear()

@@ -71,10 +71,10 @@ _PR: Final = Depth(
     (_EVERYTHING,),
     {
         "single faults": 5_500,
-        "pairs of faults": 13_000,
+        "pairs of faults": 14_000,
         "simulated sagas": 20_000,
         "power-loss states": 600,
-        "writes and syncs failed": 900,
+        "writes and syncs failed": 700,
         "mutants killed": len(MUTANTS),
     },
 )

@@ -25,7 +25,8 @@ from tests.sim.cases import parse
 from tests.sim.cases import run as run_case
 from tests.sim.checker import Violation
 from tests.sim.counts import Counts
-from tests.sim.mutants import broken as broken_engine
+from tests.sim.mutants import MUTANTS as ENGINES
+from tests.sim.mutants import installed
 from tests.sim.world import NotLive
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def test_a_mutant_that_lives_is_not_counted_as_killed(
 
 # ---------------------------------------------------------------- simulated worlds that are wrong
 
-ENGINE = broken_engine("undo in forward order")
+ENGINE = next(engine for engine in ENGINES if engine.name == "undo in forward order")
 CASE = parse("plan=reference,fail=mint:refused")
 FAMILIES: dict[str, tuple[object, str, Callable[[], object]]] = {
     "single": (singles, "hold", lambda: singles.test_a_plan_survives_each_single_fault(CASE)),
@@ -158,7 +159,12 @@ def test_a_simulated_world_that_is_wrong_turns_the_bar_of_its_rule_red(
     """In each family the engine that undoes in the plan's order is what is judged."""
     module, name, test = FAMILIES[family]
     monkeypatch.setenv(FOLDER, str(tmp_path))
-    monkeypatch.setattr(module, name, lambda *_, **__: run_case(CASE, ENGINE))
+
+    def judged(*_: object, **__: object) -> None:
+        with installed(ENGINE) as prepare:
+            run_case(CASE, prepare)
+
+    monkeypatch.setattr(module, name, judged)
     with pytest.raises(Violation, match="I4 "):
         test()
 

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from adapters.bitcoin import node as node_module
+from adapters.bitcoin import statement
 from adapters.bitcoin.address import script_of_key
 from adapters.bitcoin.coins import Coin, CoinPool
 from adapters.bitcoin.signing import LocalBitcoinSigner
 from adapters.bitcoin.wallet import Wallet
 from adapters.errors import Busy, Rejected, Transient, WrongChain
 from adapters.standing import State
+from adapters.statement import BlockAsked
 from proofs.bitcoin_tx import parse_tx, shown
 from tests.unit.bitcoin_blocks import classic
-from tests.unit.bitcoin_node_server import Bitcoind, Chain, Refusal, Status, coin, nodes_on
+from tests.unit.bitcoin_node_server import Bitcoind, Chain, Refusal, Status, coin, nodes_on, serving
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -203,6 +205,21 @@ def test_a_malformed_amount_is_trouble_of_that_node_only(amount: Any) -> None:
         assert nodes.roster.seats[0].standing.state is State.AWAY
 
     ask(story, *servers)
+
+
+@pytest.mark.parametrize("height", [float("inf"), float("nan"), None, "x", []])
+def test_a_malformed_header_is_no_statement(height: Any) -> None:
+    server = Bitcoind(Chain(3))
+    server.says["getblockheader"] = {"height": height, "confirmations": 1}
+
+    async def whole() -> None:
+        async with serving(server):
+            node = statement.node_at(server.url, None)
+            chain = f"bip122:{server.genesis[:32]}"
+            with pytest.raises(Transient, match="no header"):
+                await statement.look(node, chain, [BlockAsked("11" * 32, 3)])
+
+    asyncio.run(whole())
 
 
 # ---------------------------------------------------------------- the coins that a majority shows

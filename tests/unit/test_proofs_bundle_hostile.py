@@ -155,6 +155,7 @@ def test_damaged_bundles_end_in_our_errors_only() -> None:
     fuzz("test_damaged_bundles_end_in_our_errors_only", attempt)
 
 
+@pytest.mark.timeout(300)  # 30 s of one core
 def test_bundles_of_damaged_members_end_in_our_errors_only() -> None:
     """Damage behind the first line of defence: canonical JSON with members of other values."""
     raw, trust = small()
