@@ -325,8 +325,6 @@ def test_an_answer_that_was_on_its_way_does_not_end_the_pause_that_a_node_asked_
     standing = Standing("node")
     standing.failed(Busy("slow down", 5.0), 100.0)
     standing.answered(99.9)
-    assert standing.held(100.1)
-    assert standing.state is State.BUSY
+    assert (standing.held(100.1), standing.state) == (True, State.BUSY)
     standing.answered(100.1)
-    assert not standing.held(100.2)
-    assert standing.state is State.WELL
+    assert (standing.held(100.2), standing.state) == (False, State.WELL)
