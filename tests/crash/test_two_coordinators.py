@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
+#: The patience of a process goes on while it is stopped, and another one drives the saga.
+PAUSED_S = 120.0
+
 #: Ends of the transfer plan.
 ENDS = ("committed", "rolled_back")
 RACES = 2
@@ -84,7 +87,9 @@ def test_one_that_is_paused_before_it_sends_wakes_to_a_finished_saga_and_sends_s
     ground: Ground, ends: ExitStack, end: str, effort: str
 ) -> None:
     with ground.run(end) as run:
-        paused = run.live(stop_at=f"before submit {effort}#1", by=signal.SIGSTOP)
+        paused = run.live(
+            stop_at=f"before submit {effort}#1", by=signal.SIGSTOP, timeout_s=PAUSED_S
+        )
         paused.stopped()
         commands(run, ends).run("resume", "--all")
         before = Standing.of(run)
@@ -105,7 +110,9 @@ def test_one_that_is_paused_with_an_intent_in_its_hands_loses_it_and_never_sends
     ground: Ground, ends: ExitStack, step: str
 ) -> None:
     with ground.run("committed") as run:
-        paused = run.live(stop_at=f"before append intent:{step}.forward#1", by=signal.SIGSTOP)
+        paused = run.live(
+            stop_at=f"before append intent:{step}.forward#1", by=signal.SIGSTOP, timeout_s=PAUSED_S
+        )
         paused.stopped()
         commands(run, ends).run("resume", "--all")
         before = Standing.of(run)
