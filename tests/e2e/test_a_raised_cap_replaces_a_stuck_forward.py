@@ -33,7 +33,10 @@ def test_a_mint_below_the_price_of_blocks_is_replaced_and_commits(
     world.release_blocks("ethereum")
     assert world.devnet.rpc("ethereum", "eth_getTransactionReceipt", first) is None
 
-    assert "--cap 90% is no more" in terminal.run("resolve", saga, "mint", "--cap", "90", *WHO, code=3).err
+    assert (
+        "--cap 90% is no more"
+        in terminal.run("resolve", saga, "mint", "--cap", "90", *WHO, code=3).err
+    )
     terminal.run("resolve", saga, "mint", "--cap", "400", *WHO)
     call.ended(0)
 
