@@ -19,7 +19,7 @@ from coordinator.errors import ClaimTaken, Fenced
 from coordinator.heads import Heads
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw, Record
-from coordinator.ports import patience_s
+from coordinator.patience import patience_s
 
 if TYPE_CHECKING:
     from coordinator.runner import Runner

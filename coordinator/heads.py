@@ -20,7 +20,7 @@ from coordinator.alarm import Notice
 from coordinator.journal.base import ClaimRow
 from coordinator.journal.derive import SAGA_PREFIX
 from coordinator.lines import Line, Lines
-from coordinator.ports import patience_s
+from coordinator.patience import patience_s
 from coordinator.saga import Now, SagaState, fold
 from coordinator.saga.forward import late_clocks
 from coordinator.saga.table import ENDS

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from adapters.errors import Ambiguous, Transient
 from coordinator.alarm import Notice
 from coordinator.open_claims import OpenClaim, open_claims_of
-from coordinator.ports import patience_s
+from coordinator.patience import patience_s
 from coordinator.saga import SagaState, has_open_claims
 from coordinator.saga.table import ENDS
 

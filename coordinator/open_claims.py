@@ -12,7 +12,7 @@ from typing import Any
 from coordinator.alarm import Notice
 from coordinator.journal.base import Record, Streams
 from coordinator.journal.reading import JournalReader
-from coordinator.ports import patience_s
+from coordinator.patience import patience_s
 from coordinator.saga import Effort, SagaState, Step, fold, has_open_claims
 from coordinator.saga.table import ENDS
 

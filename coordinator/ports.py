@@ -3,22 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 __all__ = [
-    "PATIENCE_BLOCKS",
     "Channel",
     "Clock",
     "Revealable",
     "Secrets",
     "Settings",
-    "patience_s",
 ]
-
-#: A block should take a transaction within so many slow blocks.
-PATIENCE_BLOCKS: Final = 10
-#: A person is told no sooner than this.
-_PATIENCE_S_MIN: Final = 60
 
 
 class Clock(Protocol):
@@ -68,12 +61,3 @@ class Settings:
     retry_ms_max: int = 60_000
     #: how soon a request of another process (rollback, verdict) is noticed.
     journal_poll_ms: int = 500
-
-
-def patience_s(slow_ms: int, blocks: int = PATIENCE_BLOCKS) -> int:
-    """Return for how long ``blocks`` are waited for before a person is told, in seconds.
-
-    Args:
-        slow_ms: of the chain's slowest usual block time.
-    """
-    return max(_PATIENCE_S_MIN, blocks * slow_ms // 1000)

@@ -14,7 +14,7 @@ from adapters.errors import Rejected, Transient
 from coordinator.claims import Scope
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw
-from coordinator.ports import PATIENCE_BLOCKS, patience_s
+from coordinator.patience import PATIENCE_BLOCKS, patience_s
 from coordinator.saga import Act, SagaState, Step, Wait
 from coordinator.saga.overdue import says_already, stuck_entry
 from coordinator.saga.table import ENDS, INTENTS

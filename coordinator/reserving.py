@@ -4,7 +4,6 @@ Only the journal makes either of them exclusive; what is read here may be old by
 journal refuses what does not fit any more.
 """
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +34,8 @@ async def amounts_of(adapters: Mapping[str, Adapter], lock: Mapping[str, Any]) -
                 f"{chain}: the balance of {account} can not be read: {error}. Nothing was sent."
             ) from error
         return [chain, account, asset, amount, str(available)]
+
+    import asyncio  # whoever only reads the journal imports this module, too
 
     return list(await asyncio.gather(*(row(*what) for what in _sums(lock["steps"]))))
 

@@ -11,7 +11,7 @@ from coordinator.gaps import STREAM_PREFIX, GapFiller
 from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw
 from coordinator.live import Live
-from coordinator.ports import PATIENCE_BLOCKS
+from coordinator.patience import PATIENCE_BLOCKS
 from coordinator.preparing import Preparing, alarm_s
 from coordinator.recovery.ground import Ground
 from coordinator.saga import Act, Effort, Step

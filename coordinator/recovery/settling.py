@@ -15,7 +15,7 @@ from coordinator.intents import intent_data
 from coordinator.journal.base import Entry, Raw
 from coordinator.live import Live
 from coordinator.operator_stream import Answer, question_of
-from coordinator.ports import PATIENCE_BLOCKS
+from coordinator.patience import PATIENCE_BLOCKS
 from coordinator.preparing import alarm_s
 from coordinator.recovery.ground import Ground
 from coordinator.recovery.surveying import Unknown, names_of_sagas, unknown

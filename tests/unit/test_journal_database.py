@@ -93,7 +93,7 @@ def test_a_missing_journal_is_not_made_up(scene: Scene) -> None:
     scene.path.unlink()
 
     for door in (scene.open, lambda: open_readonly(scene.path), lambda: migrate(scene.path)):
-        with pytest.raises(JournalError, match="coordinator run --execute"):
+        with pytest.raises(JournalError, match="coordinator run PLAN --execute"):
             door()
     assert not scene.path.exists()
 
