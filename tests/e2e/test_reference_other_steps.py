@@ -70,9 +70,11 @@ def test_when_all_coins_were_spent_elsewhere_the_bitcoin_step_is_refused_before_
     )
 
     assert not intents(records, BITCOIN_STEP[variant])
-    refused = next(r for r in records if r.kind == "refused")
-    assert (refused.data["step"], refused.data["code"]) == (BITCOIN_STEP[variant], "unfunded")
-    cause = {"kind": "refused", "step": BITCOIN_STEP[variant]}
+    # Either the preflight finds no coin, or the sweep is seen in its block before that: then the
+    # key was used by a stranger, and the step does not begin until the deadline has passed.
+    told = [(r.data["step"], r.data["code"]) for r in records if r.kind == "refused"]
+    assert told in ([(BITCOIN_STEP[variant], "unfunded")], [])
+    cause = {"kind": "refused", "step": BITCOIN_STEP[variant]} if told else {"kind": "deadline"}
     verify_rollback(world.devnet, records, undone=UNDONE[variant], cause=cause)
 
 
