@@ -10,6 +10,7 @@ from proofs import canonical, fields
 from proofs.bundle_parts import MAX_PARTS, expanded, gathered
 from proofs.bundle_payload import payload_of
 from proofs.errors import CanonicalError, Refused
+from proofs.packing import is_packed, packed, unpacked
 
 __all__ = [
     "KIND",
@@ -121,28 +122,30 @@ def build(
 def with_signature(raw: bytes, entry: Mapping[str, Any]) -> bytes:
     """Return the bundle with one more signature; one of the same role is replaced.
 
+    A packed bundle is returned packed.
+
     Raises:
         Refused: not a bundle, or not a signature's form.
     """
     read_bundle(raw)
-    form = canonical.parse(raw, max_bytes=MAX_BYTES)
+    form = canonical.parse(unpacked(raw, MAX_BYTES), max_bytes=MAX_BYTES)
     others = [one for one in form["signatures"] if one["role"] != entry["role"]]
     form["signatures"] = sorted([*others, dict(entry)], key=lambda one: str(one["role"]))
     signed = canonical.encode(form)
     read_bundle(signed)
-    return signed
+    return packed(signed) if is_packed(raw) else signed
 
 
 def read_bundle(raw: bytes) -> Bundle:
-    """Read a bundle without believing it.
+    """Read a bundle, packed or not, without believing it.
 
     Raises:
-        Refused: ``bundle-size``, ``bundle-form``, ``bundle-parts``, ``bundle-evidence``.
+        Refused: ``bundle-packing``, ``bundle-size``, ``bundle-form``, ``bundle-parts``,
+            ``bundle-evidence``.
     """
-    if len(raw) > MAX_BYTES:
-        raise Refused("bundle-size", f"more than {MAX_BYTES} bytes")
+    content = unpacked(raw, MAX_BYTES)
     try:
-        form = canonical.parse(raw, max_bytes=MAX_BYTES)
+        form = canonical.parse(content, max_bytes=MAX_BYTES)
     except CanonicalError as error:
         raise Refused(_CHECK, str(error)) from None
     form = fields.record(_CHECK, form, _KEYS)

@@ -30,7 +30,8 @@ def export(
     context: typer.Context,
     saga: Annotated[str, typer.Argument(help="Id, its beginning or its end.")],
     out: Annotated[
-        Path | None, typer.Option(help="File to write; default: SAGA.bundle.json here.")
+        Path | None,
+        typer.Option(help="File, packed if its name ends so; default: SAGA.bundle.json.gz here."),
     ] = None,
     since_checkpoint: Annotated[
         str | None,
@@ -48,13 +49,14 @@ def export(
     """
     from coordinator.attest import refusals
     from coordinator.export import export_bundle, kept_signatures
+    from proofs.packing import SUFFIX, packed
 
     options = options_of(context)
     pairs = [_pair(text) for text in sign or ()]
     config = options.load_run()
     reader = options.read_journal()
     name = find_saga(reader, saga)
-    target = out or Path(f"{name}.bundle.json")
+    target = out or Path(f"{name}.bundle.json{SUFFIX}")
     records = reader.read(f"saga:{name}")
     head, why_not = _head(options, config, reader, records)
     since = _since(reader, since_checkpoint)
@@ -67,6 +69,8 @@ def export(
     raw = made.raw
     for role, signer in pairs:
         raw = _signed(options, config, raw, role, signer)
+    if target.suffix == SUFFIX:
+        raw = packed(raw)
     write_file(target, raw, "the bundle")
     roles = sorted({entry["role"] for entry in kept} | {role for role, _ in pairs})
     wrong = refusals(raw)

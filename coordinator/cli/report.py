@@ -1,6 +1,5 @@
 """``coordinator report``: one page about one saga, for people who were not there."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -114,7 +113,7 @@ def _verified(bundle: Path, trust: Path | None, records: "Sequence[Record]") -> 
     """
     from coordinator.trust_file import read_trust_file
     from proofs.bundle import verify_bundle
-    from proofs.bundle_form import MAX_BYTES
+    from proofs.bundle_form import MAX_BYTES, read_bundle
 
     raw = read_file(bundle, "the bundle", most=4 * MAX_BYTES)
     found = verification_of(
@@ -125,7 +124,7 @@ def _verified(bundle: Path, trust: Path | None, records: "Sequence[Record]") -> 
         raise WrongUsage(f"{bundle} is about saga {found.saga}, not {saga}. Nothing was written.")
     if found.records is not None:
         # Its payload was found equal to its records, so that it has this member.
-        last = json.loads(raw)["payload"]["last"]
+        last = read_bundle(raw).payload["last"]
         if found.records > len(records) or records[found.records - 1].hash != last:
             raise AnotherLog(
                 f"{bundle} and the journal are not of one log: record {found.records} of saga "

@@ -2,6 +2,7 @@
 import { Refused, need } from "./errors.mjs";
 import { fromBase64, sha256, toHex } from "./bytes.mjs";
 import { digest, encodeBytes, parse } from "./canonical.mjs";
+import { unpacked } from "./packing.mjs";
 import { exactly, HEX32, isObject, isWhole, listOf, matches } from "./fields.mjs";
 
 const FORM = "bundle-form";
@@ -12,9 +13,9 @@ const MAX_EXPANDED = 32 * 1024 * 1024;
 const ROLE = /^[a-z][a-z0-9_-]{0,47}$/;
 
 function parsed(raw) {
-  need(raw.length <= MAX_BYTES, "bundle-size", "more than 8 MiB");
+  const content = unpacked(raw, MAX_BYTES);
   try {
-    return parse(raw);
+    return parse(content);
   } catch (error) {
     if (error instanceof Refused) throw new Refused(FORM, error.message);
     throw error;

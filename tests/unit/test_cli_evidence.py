@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 from typing import TYPE_CHECKING
@@ -149,7 +150,7 @@ def test_a_checkpoint_of_another_log_is_told_at_the_export(
 
     refused = scene.run("audit", "export", OPEN, "--since-checkpoint", "held.txt", code=40)
     assert "one of both was forged" in refused.stderr
-    assert not (scene.folder / f"{OPEN}.bundle.json").exists()
+    assert not (scene.folder / f"{OPEN}.bundle.json.gz").exists()
     wrong = scene.run("audit", "export", OPEN, "--since-checkpoint", "chains.toml", code=2)
     assert "is no checkpoint" in wrong.stderr
 
@@ -170,6 +171,25 @@ def test_all_participants_sign_and_then_nothing_is_missing(scene: EvidenceScene)
     assert export(scene, COMMITTED, "--sign", "seller=seller")["signed"] == ["buyer", "seller"]
 
     assert failed(verify(scene, COMMITTED, code=41)) == []
+
+
+def test_a_packed_export_is_read_signed_and_made_again_like_a_plain_one(
+    scene: EvidenceScene,
+) -> None:
+    name, plain = f"{COMMITTED}.bundle.json.gz", f"{COMMITTED}.json"
+    told = scene.read("audit", "export", COMMITTED)
+    assert told["path"] == name
+    assert told["bytes"] == (scene.folder / name).stat().st_size
+    export(scene, COMMITTED)
+    raw = (scene.folder / plain).read_bytes()
+    assert gzip.decompress((scene.folder / name).read_bytes()) == raw
+    assert told["bytes"] < len(raw) / 2
+
+    scene.run("audit", "sign", name, "--role", "buyer", "--signer", "buyer")
+    again = scene.read("audit", "export", COMMITTED, "--sign", "seller=seller")
+    assert again["signed"] == ["buyer", "seller"]
+    assert scene.read("verify", name, *trusting(scene), code=41)["saga"] == COMMITTED
+    scene.run("report", COMMITTED, "--bundle", name, "--out", "page.md", code=41)
 
 
 def test_signatures_of_an_open_saga_are_dropped_when_it_went_on(scene: EvidenceScene) -> None:

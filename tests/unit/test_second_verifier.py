@@ -21,6 +21,7 @@ from proofs.errors import ProofError
 from proofs.evm_inclusion import verify_receipt
 from proofs.evm_storage import verify_storage
 from proofs.keccak import keccak256
+from proofs.packing import packed
 from proofs.report import Report
 from proofs.saga_rules import check_rules
 from proofs.trust import read_trust
@@ -203,6 +204,32 @@ def test_a_flipped_bit_anywhere_is_refused_by_both(ask: Ask, name: str) -> None:
     for number, (one, answer) in enumerate(zip(damaged, answers, strict=True)):
         told = answer["verdict"], verify_bundle(one, known).verdict
         assert told == ("invalid", "invalid"), f"flip {number}, FUZZ_SEED={SEED}"
+
+
+def test_packed_files_are_judged_alike_whatever_became_of_them(ask: Ask) -> None:
+    raw, trust = vector("devnet-alz-hold")
+    known, file = read_trust(trust.encode()), packed(raw)
+    chance = random.Random(f"{SEED}/packed")
+    others = [
+        file, packed(raw + b"\n"), packed(file), packed(bytes(9 << 20)), file + file,
+        packed(b"") + file, file + b"\0", file[:-1], file[:18], file[:17], file[:3],
+        file[:3] + b"\x08" + file[4:], file[:10] + b"\0" + file[10:],
+    ]  # fmt: skip
+    for _ in range(FLIPS):
+        other = bytearray(file)
+        other[chance.randrange(len(file))] ^= 1 << chance.randrange(8)
+        others.append(bytes(other))
+    answers = ask([bundle_case(one, trust) for one in others])
+
+    told = []
+    for number, (one, answer) in enumerate(zip(others, answers, strict=True)):
+        ours = verify_bundle(one, known)
+        told.append(ours.verdict)
+        assert answer["verdict"] == ours.verdict, f"file {number}, FUZZ_SEED={SEED}"
+        if ours.verdict == "invalid":
+            assert failed(answer) == [c.name for c in ours.checks if c.status == "failed"]
+    assert told[0] == "valid"
+    assert set(told[1:13]) == {"invalid"}
 
 
 def test_careful_forgeries_are_judged_alike(ask: Ask) -> None:

@@ -1,0 +1,72 @@
+"""A bundle's file may be packed: one member of gzip (RFC 1952), which any tool unpacks.
+
+Records repeat themselves, and the blooms of headers and receipts are mostly zeros: packed, a bundle
+has a quarter of its size. What is hashed and signed is inside; the packing says nothing.
+"""
+
+import zlib
+from typing import Final
+
+from proofs.errors import Refused
+
+__all__ = ["SUFFIX", "is_packed", "packed", "unpacked"]
+
+#: How the name of a packed file ends.
+SUFFIX: Final = ".gz"
+#: Magic number, deflate, and no optional member (names, comments): the header has one length.
+_BEGINS: Final = b"\x1f\x8b\x08\x00"
+_HEADER: Final = 10
+#: CRC-32 and length of the content, four bytes each, little-endian.
+_TRAILER: Final = 8
+_RAW_DEFLATE: Final = -15
+_CHECK: Final = "bundle-packing"
+
+
+def packed(content: bytes) -> bytes:
+    """Return a member of gzip that names neither file nor time."""
+    deflate = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE)
+    body = deflate.compress(content) + deflate.flush()
+    # Time 0 (none); extra flags 2: the slowest, best compression; system 255: unknown.
+    return _BEGINS + bytes(4) + b"\x02\xff" + body + _trailer(content)
+
+
+def is_packed(raw: bytes) -> bool:
+    """Say whether these bytes begin as gzip does; JSON never does."""
+    return raw.startswith(_BEGINS[:2])
+
+
+def unpacked(raw: bytes, most: int) -> bytes:
+    """Return what a file holds: itself, if it is not packed.
+
+    Args:
+        most: bytes of content that are taken; no more than one beyond is ever unpacked.
+
+    Raises:
+        Refused: ``bundle-size``; ``bundle-packing``: not exactly one whole member of gzip.
+    """
+    content = _content(raw, most) if is_packed(raw) else raw
+    if len(content) > most:
+        raise Refused("bundle-size", f"more than {most} bytes")
+    return content
+
+
+def _content(raw: bytes, most: int) -> bytes:
+    if not raw.startswith(_BEGINS) or len(raw) < _HEADER + _TRAILER:
+        raise Refused(_CHECK, "gzip of another kind than specified: unpack it, then verify it")
+    inflate = zlib.decompressobj(_RAW_DEFLATE)
+    try:
+        content = inflate.decompress(raw[_HEADER:-_TRAILER], most + 1)
+    except zlib.error:
+        raise Refused(_CHECK, "not what gzip makes") from None
+    if len(content) > most:
+        return content  # too large for the caller, whatever follows
+    if not inflate.eof or inflate.unused_data:
+        raise Refused(_CHECK, "cut off, or more than one member of gzip")
+    if raw[-_TRAILER:] != _trailer(content):
+        raise Refused(_CHECK, "its content is not what was packed (CRC-32 or length)")
+    return content
+
+
+def _trailer(content: bytes) -> bytes:
+    length = len(content) & 0xFFFFFFFF
+    return zlib.crc32(content).to_bytes(4, "little") + length.to_bytes(4, "little")
