@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from coordinator.journal.base import Journal
+from coordinator.runs import Runs, added, contains, first_absent, gaps, removed
 
 __all__ = ["HOLES_WINDOW", "Claims", "Scope"]
 
@@ -17,6 +18,8 @@ __all__ = ["HOLES_WINDOW", "Claims", "Scope"]
 #: more nonces of an account are intended at once (four windows of sixteen), so a hole as wide as
 #: this is no hole that a process left.
 HOLES_WINDOW: Final = 64
+#: What every coin's claim looks like, once for all of them: they stay as long as the process does.
+_SPENT: Final[Runs] = (0, 1)
 
 
 class Claims:
@@ -26,11 +29,8 @@ class Claims:
         self._journal = journal
         self._chain = chain
         #: resource → values that are claimed in the journal or held by a scope.
-        self._taken: dict[str, set[int]] = {}
+        self._taken: dict[str, Runs] = {}
         self._held: set[tuple[str, int]] = set()
-        #: resource → (first, end) of a run without a free value; saves walking it again.
-        self._full: dict[str, tuple[int, int]] = {}
-        self._highest: dict[str, int] = {}
         #: outpoint → open saga that keeps it, for the undo of the step that made it or to pay.
         self._kept: dict[str, str] = {}
         self.reload()
@@ -38,7 +38,6 @@ class Claims:
     def reload(self) -> None:
         """Read the journal's claims again."""
         self._taken = {}
-        self._full = {}
         for row in self._journal.claims(self._chain):
             self._enter(row.resource, row.value)
         self._kept = dict(self._journal.locked(self._chain))
@@ -51,9 +50,8 @@ class Claims:
             self._enter(*claim)
 
     def _enter(self, resource: str, value: int) -> None:
-        self._taken.setdefault(resource, set()).add(value)
-        if value > self._highest.get(resource, -1):
-            self._highest[resource] = value
+        runs = added(self._taken.get(resource, ()), value)
+        self._taken[resource] = _SPENT if runs == _SPENT else runs
 
     def scope(self, saga: str = "", *, undo: bool = False, coins: Collection[str] = ()) -> "Scope":
         """Return the view that one ``prepare`` may take values through.
@@ -89,39 +87,32 @@ class Claims:
 
     def taken(self, resource: str, value: int) -> bool:
         """Whether the value is claimed in the journal or held by a scope."""
-        return value in self._taken.get(resource, ())
+        return contains(self._taken.get(resource, ()), value)
 
     def first_free(self, resource: str, floor: int) -> int:
         """Return the smallest value ≥ ``floor`` that is neither claimed nor held."""
-        taken = self._taken.get(resource, ())
-        start, value = self._full.get(resource, (floor, floor))
-        if not start <= floor <= value:
-            start = value = floor
-        while value in taken:
-            value += 1
-        self._full[resource] = (start, value)
-        return value
+        return first_absent(self._taken.get(resource, ()), floor)
 
     def holes(self, resource: str, floor: int) -> list[int]:
         """Return the free values ≥ ``floor`` that lie below a taken one, within a window."""
-        first, highest = self.first_free(resource, floor), self._highest.get(resource, -1)
-        taken = self._taken.get(resource, ())
-        last = min(highest, first + HOLES_WINDOW)
-        return [value for value in range(first, last) if value not in taken]
+        runs = self._taken.get(resource, ())
+        last = min(self._end(resource), first_absent(runs, floor) + HOLES_WINDOW)
+        return list(gaps(runs, floor, last))
 
     def unclaimed_below(self, resource: str, head: int) -> list[int]:
         """Return the values from the smallest claimed one up to ``head`` that nobody claimed, the
         oldest first, as many as the window holds.
         """
-        taken = self._taken.get(resource)
-        if not taken:
-            return []
-        missing = (value for value in range(min(taken), head) if value not in taken)
-        return list(islice(missing, HOLES_WINDOW))
+        runs = self._taken.get(resource)
+        return list(islice(gaps(runs, runs[0], head), HOLES_WINDOW)) if runs else []
 
     def reaches_past(self, resource: str, value: int) -> bool:
         """Whether a later value than ``value`` is claimed or held: it waits for it in line."""
-        return self._highest.get(resource, -1) > value
+        return self._end(resource) > value + 1
+
+    def _end(self, resource: str) -> int:
+        """Return the value after the highest one that is taken; 0 while none is."""
+        return (self._taken.get(resource) or (0,))[-1]
 
     def hold(self, claim: tuple[str, int]) -> None:
         """Hold a value for a scope."""
@@ -140,13 +131,7 @@ class Claims:
                 self._enter(*claim)
 
     def _give_back(self, resource: str, value: int) -> None:
-        taken = self._taken[resource]
-        taken.discard(value)
-        start, end = self._full.get(resource, (value, value))
-        if start <= value < end:
-            self._full[resource] = (start, value)
-        if self._highest.get(resource) == value:
-            self._highest[resource] = max(taken, default=-1)
+        self._taken[resource] = removed(self._taken[resource], value)
 
 
 class Scope:
