@@ -397,6 +397,11 @@ class Adapter(Protocol):
         below them those that a reorganisation can have put in the place of blocks not yet final.
         """
 
+    def keep_from(self, height: int) -> None:
+        """No saga of this process began below ``height``: what older blocks held may be forgotten.
+        A hint that is given again and again; `cover` and `observe` read anew what they need.
+        """
+
     def nudge(self) -> None:
         """Something was just sent: look for a new block sooner than the usual interval."""
 

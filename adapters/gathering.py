@@ -7,7 +7,7 @@ never twice.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from adapters.errors import Ambiguous, Transient
 from adapters.rpc import JsonRpc, RpcError
 
-__all__ = ["Gathering"]
+__all__ = ["Gathering", "Judge"]
 
 #: Most calls in one request; providers allow between some tens and a thousand.
 _CALLS_MAX: Final = 64
@@ -27,6 +27,12 @@ _READS_AT_ONCE: Final = 4
 _SENDS_AT_ONCE: Final = 2
 
 Call = tuple[str, Sequence[Any]]
+#: Makes of a method, its parameters and its answer what the askers get.
+Judge = Callable[[str, Sequence[Any], Any], Any]
+
+
+def _as_told(_method: str, _params: Sequence[Any], answer: Any) -> Any:
+    return answer
 
 
 class Gathering:
@@ -34,13 +40,15 @@ class Gathering:
 
     Args:
         rpc: the door to it; closed by whoever opened it.
+        judge: sees the answer to each read once, however many wait for it; what it returns instead
+            may be `Transient`.
     """
 
-    def __init__(self, rpc: JsonRpc) -> None:
+    def __init__(self, rpc: JsonRpc, judge: Judge = _as_told) -> None:
         self._rpc = rpc
         size = _Size()
-        self._reads = _Lane(rpc, size, _READS_AT_ONCE, repeats=True)
-        self._sends = _Lane(rpc, size, _SENDS_AT_ONCE, repeats=False)
+        self._reads = _Lane(rpc, size, _READS_AT_ONCE, judge)
+        self._sends = _Lane(rpc, size, _SENDS_AT_ONCE)
 
     async def close(self) -> None:
         """End what is under way; whoever waits for it gets `Transient`."""
@@ -149,15 +157,15 @@ class _Lane:
     Args:
         size: shared with other lanes to the same node.
         at_once: how many requests may be under way.
-        repeats: these are reads: equal questions are asked once, and again where the node refused
-            a whole request.
+        judge: given for reads: equal ones are asked once, and again where the node refused a whole
+            request.
     """
 
-    def __init__(self, rpc: JsonRpc, size: _Size, at_once: int, *, repeats: bool) -> None:
+    def __init__(self, rpc: JsonRpc, size: _Size, at_once: int, judge: Judge | None = None) -> None:
         self._rpc = rpc
         self._size = size
         self._at_once = at_once
-        self._repeats = repeats
+        self._judge = judge
         self._waiting: list[_Question] = []
         self._known: dict[tuple[str, bytes], _Question] = {}
         self._is_due = False
@@ -182,7 +190,7 @@ class _Lane:
         return await asker.done
 
     def _question(self, call: Call) -> _Question:
-        if not self._repeats:
+        if self._judge is None:
             self._waiting.append(_Question(call))
             return self._waiting[-1]
         method, params = call
@@ -222,7 +230,7 @@ class _Lane:
             answers = await self._answers([question.call for question in part])
         except RpcError as refused:
             self._size.refused(len(part))
-            if self._repeats and len(part) > 1:
+            if self._judge is not None and len(part) > 1:
                 self._waiting[:0] = part
                 return
             answers = [refused] * len(part)
@@ -242,11 +250,19 @@ class _Lane:
 
     async def _answers(self, calls: Sequence[Call]) -> list[Any]:
         if len(calls) > 1:
-            return await self._rpc.outcomes(calls)
-        try:  # what can be had without a batch is asked without one
-            return [await self._rpc.call(*calls[0])]
-        except RpcError as refused:
-            return [refused]
+            answers = await self._rpc.outcomes(calls)
+        else:
+            try:  # what can be had without a batch is asked without one
+                answers = [await self._rpc.call(*calls[0])]
+            except RpcError as refused:
+                answers = [refused]
+        judge = self._judge
+        if judge is None:
+            return answers
+        return [
+            answer if isinstance(answer, Transient) else judge(*call, answer)
+            for call, answer in zip(calls, answers, strict=True)
+        ]
 
     def _give_up(self, questions: Sequence[_Question]) -> None:
         trouble = Transient(f"the connection to {self._rpc.label} was closed here")

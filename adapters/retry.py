@@ -63,21 +63,28 @@ async def reading(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAUL
     Raises:
         Transient: the last one, when the patience is used up.
     """
+    try:  # nearly every read succeeds at once and needs nothing of what follows
+        return await read()
+    except Transient as trouble:
+        first = trouble
     stop = stop_after_attempt(patience.attempts) | stop_before_delay(patience.total_s)
-    return await _run(read, patience, stop)
+    return await _again(read, patience, stop, first)
 
 
 async def reading_for_ever(read: Callable[[], Awaitable[T]], patience: Patience = _DEFAULT) -> T:
     """Return what ``read`` returns, however long its `Transient` trouble lasts; for followers."""
-    return await _run(read, patience, stop_never)
-
-
-async def _run(read: Callable[[], Awaitable[T]], patience: Patience, stop: stop_base) -> T:
-    failed: list[Transient] = []
-    try:  # nearly every read succeeds at once and needs nothing of what follows
+    try:
         return await read()
     except Transient as trouble:
-        failed.append(trouble)
+        first = trouble
+    return await _again(read, patience, stop_never, first)
+
+
+async def _again(
+    read: Callable[[], Awaitable[T]], patience: Patience, stop: stop_base, first: Transient
+) -> T:
+    """Go on after the ``first`` try in vain."""
+    failed = [first]
 
     async def once() -> T:  # tenacity awaits coroutine functions only
         if failed:

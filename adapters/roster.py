@@ -303,6 +303,8 @@ class Roster(Generic[N]):
         """Tell every node, set aside or not, at once; return what they answer. Once one has taken
         it, the others have a moment longer; they go on in the background.
         """
+        if len(self.seats) == 1:
+            return [await tell(self.seats[0])]
         left = {self.background(tell(seat)) for seat in self.seats}
         said: list[T] = []
         grace_s: float | None = None

@@ -89,11 +89,8 @@ class JsonRpc:
         self._ids = count(1)
         self._session: aiohttp.ClientSession | None = None
         self._closed = False
-
-    @property
-    def label(self) -> str:
-        """The node for messages: scheme, host and port."""
-        return f"{self._url.scheme}://{self._url.host}:{self._url.port}"
+        #: the node for messages: scheme, host and port.
+        self.label: str = f"{self._url.scheme}://{self._url.host}:{self._url.port}"
 
     async def close(self) -> None:
         """Close all connections, for good: a later call is `Transient` and opens none."""

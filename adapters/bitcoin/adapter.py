@@ -209,6 +209,10 @@ class BitcoinAdapter:
         """Make `observe` see blocks from ``since`` on."""
         await self._follower.cover(since)
 
+    def keep_from(self, height: int) -> None:
+        """Let blocks be forgotten that no saga of this process needs."""
+        self._follower.keep_from(height)
+
     def nudge(self) -> None:
         """Look for a new block sooner than the usual interval."""
         self._follower.nudge()

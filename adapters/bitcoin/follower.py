@@ -37,6 +37,9 @@ _UNAGREED_BLOCKS_MAX: Final = 2016
 #: Blocks below the newest that are kept in any case: two weeks. What nobody asked for while twice
 #: as many blocks came is dropped, and read again where it is asked for.
 _KEPT_BLOCKS: Final = 2016
+#: As many suffice where it is known from which block on sagas need them: deeper than any fork that
+#: is no rebuilt chain.
+_KEPT_BLOCKS_MIN: Final = 144
 _PATIENCE: Final = Patience(first_wait_s=0.1, longest_wait_s=5.0)
 
 
@@ -69,6 +72,8 @@ class Follower:
         #: height from which on the view has to be complete; the same of the blocks before that.
         self._wanted = _NOTHING
         self._wanted_before = _NOTHING
+        #: below it no saga of this process began, once somebody has said so.
+        self._kept_from: int | None = None
         #: height at which what was wanted is the past.
         self._forget_at = 0
         self._nudges_left = 0
@@ -149,6 +154,11 @@ class Follower:
     def want(self, since: int) -> None:
         """Keep the blocks from height ``since`` on, and some below, for some weeks to come."""
         self._wanted = min(self._wanted, max(since - self._margin, 0))
+
+    def keep_from(self, height: int) -> None:
+        """Blocks below ``height``, and some below it, may be forgotten unless they are wanted."""
+        self._kept_from = max(height - self._margin, 0)
+        self._forget_at = min(self._forget_at, self._top().height + self._kept_blocks())
 
     async def advance(self) -> None:
         """Read the blocks that are new since the last look, and below what `cover` asked for.
@@ -312,10 +322,18 @@ class Follower:
             return
         if self._forget_at:
             self._wanted_before, self._wanted = self._wanted, _NOTHING
-        self._forget_at = height + _KEPT_BLOCKS
-        floor = min(self._wanted, self._wanted_before, height - _KEPT_BLOCKS)
+        kept = self._kept_blocks()
+        self._forget_at = height + kept
+        floor = min(self._wanted, self._wanted_before, height - kept)
+        if self._kept_from is not None:
+            floor = min(floor, self._kept_from)
         for note in self.view.forget_below(floor):
             self._watched.difference_update(note.kept)
+
+    def _kept_blocks(self) -> int:
+        if self._kept_from is None:
+            return _KEPT_BLOCKS
+        return min(_KEPT_BLOCKS, max(_KEPT_BLOCKS_MIN, 8 * self._margin))
 
     async def _reread(self, note: BlockNote, outpoint: str) -> Tx | None:
         block = await self._nodes.block(note.hash)

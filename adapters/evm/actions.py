@@ -13,8 +13,9 @@ plan's lock file; this table is its meaning:
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from adapters.base import Direction, Task
 from adapters.errors import Rejected
@@ -61,8 +62,7 @@ _STATUS: Final = {
 _NO_HASH: Final = "00" * 32
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Struct, frozen=True):
     """What a transaction does, before it has a nonce and a price."""
 
     sender: str

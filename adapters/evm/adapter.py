@@ -1,13 +1,9 @@
 """`adapters.base.Adapter` for EVM chains: wiring, no rules of its own."""
 
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice
 from typing import Any, Final
-
-from msgspec.structs import replace
 
 from adapters.assets import AssetFacts
 from adapters.base import (
@@ -15,8 +11,6 @@ from adapters.base import (
     BlockEvent,
     ChainClock,
     ClaimBook,
-    Consumed,
-    Found,
     Observation,
     Prepared,
     Proof,
@@ -28,19 +22,18 @@ from adapters.base import (
     Task,
 )
 from adapters.errors import Rejected, Transient
-from adapters.evm import outcome, preflight
+from adapters.evm import preflight
 from adapters.evm.abi import decode, encode, hash_of
-from adapters.evm.actions import OPERATIONS, call_of, effect_of, trial_task
+from adapters.evm.actions import OPERATIONS, call_of, trial_task
 from adapters.evm.attempts import AttemptBuilder
-from adapters.evm.blocks import Header, nonce_key, operation_key
 from adapters.evm.commitment import rule_of
 from adapters.evm.fees import Price, caps_of
 from adapters.evm.follower import Follower
 from adapters.evm.line import Lines
 from adapters.evm.nodes import Nodes
+from adapters.evm.observing import Observer
 from adapters.evm.policy import require_expressible
 from adapters.evm.proving import Prover
-from adapters.evm.quorum import Quorum, Vote
 from adapters.evm.reader import BlockReader
 from adapters.evm.resolve import Resolver
 from adapters.evm.settings import EvmSettings
@@ -48,21 +41,13 @@ from adapters.evm.signing import EvmSigner, read_signed
 from adapters.evm.survey import EvmSurveyor
 from adapters.evm.transactions import SignedHere
 from adapters.evm.values import AbiError
-from adapters.retry import reading
 from adapters.rpc import RpcError
 from adapters.standing import Pace
 from adapters.tables import TableError
 
 __all__ = ["EvmAdapter"]
 
-_DETAILS_MAX: Final = 10_000
 _FILL_GAS: Final = 21_000
-#: What no block shows is asked of every node at most so often, and for so many attempts at once,
-#: of which an effort adds its newest ones.
-_HIDDEN_S: Final = 5.0
-_HIDDEN_MAX: Final = 64
-_HIDDEN_OF_ONE: Final = 16
-_UNEXPLAINED_MAX: Final = 10_000
 
 
 class EvmAdapter:
@@ -103,28 +88,20 @@ class EvmAdapter:
         accounts = {signer.address: signer for signer in signers.values()}
         own = [item.address for item in settings.contracts.values() if item.artifact]
         rule = rule_of(settings)
-        here = SignedHere()
-        reader = BlockReader(self._nodes, settings.finality.tag, accounts, own, rule, here)
+        self._here = SignedHere()
+        reader = BlockReader(self._nodes, settings.finality.tag, accounts, own, rule, self._here)
         self._accounts = tuple(accounts)
         self._follower = Follower(reader, settings, time.monotonic)
-        self._quorum = Quorum(self._nodes, settings.finality)
         self._prover = Prover(
             self._nodes, settings, lambda: self._follower.final_height, reader.kept
         )
         self._lines = Lines(time.monotonic)
         self._builder = AttemptBuilder(
-            self._nodes, settings, accounts, self._native.name, self._lines, here
+            self._nodes, settings, accounts, self._native.name, self._lines, self._here
         )
         addresses = {name: signer.address for name, signer in signers.items()}
         self._resolver = Resolver(chain, settings, self._nodes, addresses, assets, self._native)
-        #: by how much a block that is not final may be replaced by a lower one.
-        self._margin = settings.finality.blocks
-        #: why a transaction of ours reverted, once found out.
-        self._details: OrderedDict[str, str] = OrderedDict()
-        #: transactions that no block shows, those that were looked for longest ago first.
-        self._unexplained: OrderedDict[str, None] = OrderedDict()
-        #: monotonic time from which they may be looked for again.
-        self._hidden_at_s = 0.0
+        self._observer = Observer(self._nodes, settings, self._follower, time.monotonic)
 
     @property
     def chain(self) -> str:
@@ -206,11 +183,11 @@ class EvmAdapter:
         """Make `observe` see blocks from ``since`` on, and below them as far as a reorganisation
         may have moved what was prepared at that height.
         """
-        await self._reach(since - self._margin)
+        await self._observer.cover(since)
 
-    async def _reach(self, low: int) -> None:
-        if low < self._follower.index.low:
-            await reading(lambda: self._follower.cover(low))
+    def keep_from(self, height: int) -> None:
+        """Let blocks be forgotten that no saga of this process needs."""
+        self._observer.keep_from(height)
 
     def nudge(self) -> None:
         """Look for a new block sooner."""
@@ -218,16 +195,7 @@ class EvmAdapter:
 
     def keys(self, task: Task, attempts: Sequence[Attempt]) -> frozenset[str]:
         """Name what concerns this effort: its nonces, and its operation id."""
-        claims = [claim for attempt in attempts for claim in attempt.claim]
-        keys = {nonce_key(account, nonce) for account, nonce in claims}
-        contracts = []
-        if task.action["kind"] in OPERATIONS:
-            contracts = [task.action["contract"]]
-            keys.add(operation_key(task.action["contract"], task.op_id))
-        # A saga may be older than the configuration: what it needs is followed all the same.
-        self._follower.watch((account for account, _ in claims), contracts)
-        self._follower.index.ask(keys)
-        return frozenset(keys)
+        return self._observer.keys(task, attempts)
 
     # ---------------------------------------------------------------------------------- attempts
 
@@ -272,7 +240,7 @@ class EvmAdapter:
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         """Give stored bytes to every node; if none takes them, see whether their payer can pay."""
-        if f"0x{hash_of(raw).hex()}" != tx_id:
+        if not self._here.is_named(raw, tx_id):
             raise ValueError(f"the bytes of {tx_id} have another hash; nothing was sent")
         accepted, hint = await self._nodes.send(raw)
         if accepted:
@@ -281,22 +249,7 @@ class EvmAdapter:
 
     async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
         """Look for the effect, then at what became of the attempts."""
-        self.keys(task, attempts)
-        await self._reach(self._lowest(task, attempts))
-        seen = outcome.observe(
-            self._follower.index, task, attempts, effect_of(task), self._follower.final_height
-        )
-        seen = replace(seen, height=self._follower.sure_height)
-        found = seen.found
-        self._note(attempts, shown=found is not None or seen.consumed is not None)
-        if found is None and seen.consumed is None:
-            await self._look_for_hidden()
-        if found is not None and found.final and not await self._agreed(task, attempts, found):
-            return replace(seen, found=replace(found, final=False))
-        if seen.consumed is not None:
-            final = seen.consumed.final and await self._agreed(task, attempts, seen.consumed)
-            return replace(seen, consumed=await self._explained(seen.consumed, final=final))
-        return seen
+        return await self._observer.observe(task, attempts)
 
     async def prove(self, task: Task, settled: Settled) -> tuple[Proof, ...]:
         """Build evidence of a final outcome and verify it as a stranger would."""
@@ -367,90 +320,10 @@ class EvmAdapter:
             max_fee_wei=caps_of(task, "effect").max_fee_wei,
             native=self._native.name,
             code=action["code"],
-            abi=self._abi(call.to),
+            abi=self._settings.abi_of(call.to),
             ground=ground,
             returns_bool=action.get("token") == call.to and action["kind"] not in OPERATIONS,
         )
-
-    def _abi(self, address: str) -> Sequence[Mapping[str, Any]]:
-        for contract in self._settings.contracts.values():
-            if contract.address == address:
-                return contract.abi
-        return ()
-
-    def _lowest(self, task: Task, attempts: Sequence[Attempt]) -> int:
-        """Return the lowest block that can hold anything of an effort, as far as that is known."""
-        heights = [attempt.since for attempt in attempts]
-        if task.forward is not None and "height" in task.forward:
-            heights.append(int(task.forward["height"]))
-        return min(heights) - self._margin if heights else self._follower.index.low
-
-    def _note(self, attempts: Sequence[Attempt], *, shown: bool) -> None:
-        """Remember the attempts of an effort while no block shows what became of it."""
-        if len(self._nodes) == 1:
-            return
-        for attempt in attempts if shown else attempts[-_HIDDEN_OF_ONE:]:
-            if shown:
-                self._unexplained.pop(attempt.tx_id, None)
-            else:
-                self._unexplained.setdefault(attempt.tx_id)
-        while len(self._unexplained) > _UNEXPLAINED_MAX:
-            self._unexplained.popitem(last=False)
-
-    async def _look_for_hidden(self) -> None:
-        """See whether the node that blocks were read from left out what a majority shows, of any
-        effort: each waits for its turn, whoever asks.
-        """
-        now_s = time.monotonic()
-        if not self._unexplained or now_s < self._hidden_at_s:
-            return
-        self._hidden_at_s = now_s + min(_HIDDEN_S, self._settings.block_slow_ms / 1000)
-        names = list(islice(self._unexplained, _HIDDEN_MAX))
-        for name in names:
-            self._unexplained.move_to_end(name)
-        # Blocks that are read while the nodes are asked were not looked at before.
-        final = self._follower.final_height
-
-        def known(height: int) -> Header | None:
-            return self._follower.covered_header(height) if height <= final else None
-
-        height = await self._quorum.hidden(names, known)
-        if height is not None:
-            self._follower.reread(height, height)
-
-    async def _agreed(
-        self, task: Task, attempts: Sequence[Attempt], result: Found | Consumed
-    ) -> bool:
-        """Tell whether a majority of the nodes shows what the outcome rests on."""
-        claimed = outcome.claimed(self._follower.index, effect_of(task), result)
-        verdict = await self._quorum.vote(claimed)
-        if verdict is Vote.CONTRADICTED:
-            high = claimed.header.height
-            # An effect that was hidden may be in any block since the first attempt.
-            low = high if claimed.absent is None else self._lowest(task, attempts)
-            self._follower.reread(low, high)
-        elif verdict is Vote.OPEN:
-            self._follower.doubt(self.keys(task, attempts))
-        return verdict is Vote.CONFIRMED
-
-    async def _explained(self, consumed: Consumed, *, final: bool) -> Consumed:
-        """Add the reason of a revert."""
-        facts = dict(consumed.facts)
-        if consumed.reason == "reverted" and "detail" not in facts:
-            facts["detail"] = await self._revert_detail(consumed)
-        return replace(consumed, final=final, facts=facts)
-
-    async def _revert_detail(self, consumed: Consumed) -> str:
-        key = consumed.tx_id + consumed.block_hash
-        if key not in self._details:
-            landed = self._follower.index.landed_as(consumed.tx_id, consumed.height)
-            reason = None
-            if landed is not None and landed.to is not None:
-                reason = await preflight.replayed_reason(self._nodes, landed, self._abi(landed.to))
-            self._details[key] = reason or "the chain does not say why"
-            if len(self._details) > _DETAILS_MAX:
-                self._details.popitem(last=False)
-        return self._details[key]
 
     async def _shortfall(self, raw: bytes) -> tuple[str, str, int] | None:
         """Return what the sender of refused bytes lacks, if they can still take effect."""

@@ -1,13 +1,14 @@
 """Builds and signs attempts: nonce, price, funds. Nothing is sent here."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+from msgspec import Struct
+
 from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Task
 from adapters.errors import Rejected, Transient
-from adapters.evm.abi import decode, encode, hash_of
+from adapters.evm.abi import decode, encode
 from adapters.evm.actions import Call, brought_in, call_of, payer_of, tombstone_of
 from adapters.evm.blocks import read_header
 from adapters.evm.fees import Price, beat, caps_of, opening
@@ -28,8 +29,7 @@ WINDOW_FACTOR: Final = 4
 _DELEGATION: Final = "0xef0100"
 
 
-@dataclass(frozen=True, slots=True)
-class _Payer:
+class _Payer(Struct, frozen=True):
     """An account as the newest block shows it."""
 
     account: str
@@ -64,6 +64,8 @@ class AttemptBuilder:
         self._native = native
         self._lines = lines
         self._here = here
+        #: the newest block as many are told it in one answer, and its base fee.
+        self._told: tuple[Any, int] = (None, 0)
 
     async def effect(
         self, task: Task, book: ClaimBook, former: Sequence[Attempt], since: int
@@ -203,7 +205,9 @@ class AttemptBuilder:
         nonce = await self._unused_nonce(account, answers[1], sure=sure)
         self._lines.saw(account, nonce)
         payer = _Payer(account, nonce, int(answers[2], 16), delegated)
-        return payer, read_header(answers[0]).base_fee_wei, answers[4:]
+        if self._told[0] is not answers[0]:
+            self._told = answers[0], read_header(answers[0]).base_fee_wei
+        return payer, self._told[1], answers[4:]
 
     async def _unused_nonce(self, account: str, told: Any, *, sure: bool = False) -> int:
         """Return what one node told, where there is only one: beyond it no node's word opens a
@@ -268,8 +272,7 @@ class AttemptBuilder:
         require(unsigned.payload(), call.sender, self._settings.chain_id)
         raw = await self._signers[call.sender].sign(unsigned)
         cost_wei = call.gas * price.max_fee_wei
-        tx_id = f"0x{hash_of(raw).hex()}"
-        self._here.add(tx_id, call.sender)
+        tx_id = self._here.add(call.sender, unsigned, raw)
         return Prepared(
             tx_id=tx_id,
             raw=raw,

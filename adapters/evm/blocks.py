@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from msgspec import Struct
+
 from adapters.base import Signed
 from adapters.errors import Transient
 from adapters.evm.abi import Event
@@ -43,8 +45,7 @@ OPERATION: Final = Event(
 _OPERATION_TOPIC: Final = OPERATION.topic
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """A block's place in the chain. ``base_fee_wei`` is 0 where the chain has none."""
 
     height: int
@@ -54,8 +55,7 @@ class Header:
     base_fee_wei: int
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """One log; ``address`` checksummed, topics and data as 0x-prefixed lower-case hex."""
 
     address: str
@@ -63,8 +63,7 @@ class Log:
     data: str
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
+class Landed(Struct, frozen=True):
     """A transaction of one of our accounts in a block, hashed and its sender recovered here."""
 
     tx_id: str

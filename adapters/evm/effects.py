@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from msgspec import Struct
+
 from adapters.base import Task
 from adapters.evm.abi import Event, hash_of, word
 from adapters.evm.blocks import Landed, Operation
@@ -78,8 +80,7 @@ class EventMatch:
         return cls(contract, event, where)
 
 
-@dataclass(frozen=True, slots=True)
-class TransactionEffect:
+class TransactionEffect(Struct, frozen=True):
     """An effect that only a transaction which consumes the claim can carry.
 
     ``event`` None: the call itself, with its data, value and success, is the effect; so it is for

@@ -1,8 +1,9 @@
 """What an attempt may cost: EIP-1559 prices, and how a replacement beats what it replaces."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from adapters.base import Task
 from adapters.errors import Rejected
@@ -10,8 +11,7 @@ from adapters.errors import Rejected
 __all__ = ["Price", "beat", "caps_of", "effect_caps", "opening"]
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Struct, frozen=True):
     """Wei per gas: the most an attempt pays in all, and the part of it for the block's maker."""
 
     max_fee_wei: int

@@ -33,6 +33,8 @@ _GROWTH: Final = 1.5
 _LAG_MAX_S: Final = 10.0
 #: More entries than this make room by dropping what is deep below the head; it can be read again.
 _ENTRIES_MAX: Final = 100_000
+#: A height that no chain reaches.
+_NOTHING: Final = 2**62
 #: What too few nodes confirmed is looked at again after so long.
 _DOUBT_S: Final = 1.0
 _OUTAGE: Final = Patience(first_wait_s=0.05, longest_wait_s=5.0)
@@ -56,6 +58,11 @@ class Follower:
         self._clock = clock
         self.index = Index(self._keep)
         self._final_height = -1
+        #: below it no saga of this process began.
+        self._kept_from = 0
+        #: the lowest block that was needed lately; the same of the time before; when that ends.
+        self._needed = self._needed_before = _NOTHING
+        self._room_at = 0
         #: the newest block that a majority shared, None before the first one.
         self._agreed: Header | None = None
         self._busy = asyncio.Lock()
@@ -136,6 +143,15 @@ class Follower:
         """Read these too from now on, and again for the blocks behind us if they are new."""
         if self._reader.watch(accounts, contracts) and self.index.head is not None:
             self.index.low = self.index.head.height + 1
+
+    def keep_from(self, height: int) -> None:
+        """What blocks below ``height`` held may be forgotten, unless somebody needs it."""
+        self._kept_from = height
+
+    def need(self, low: int) -> bool:
+        """Note that the blocks from ``low`` on are needed; tell whether some have to be read."""
+        self._needed = min(self._needed, low)
+        return low < self.index.low
 
     async def follow(self, since: int) -> AsyncIterator[BlockEvent]:
         """Yield an event for every change, for ever.
@@ -345,6 +361,15 @@ class Follower:
             self._doubt_at_s = now_s + _DOUBT_S
 
     def _make_room(self) -> None:
+        """Drop what belongs to sagas that are over, so that memory grows with what is open and not
+        with time; and where that is too much, the older half.
+        """
+        height = self.head.height
         if len(self.index) > _ENTRIES_MAX:
-            middle = (self.index.low + self.head.height) // 2
-            self.index.forget_below(min(middle, self.head.height - self._keep))
+            middle = (self.index.low + height) // 2
+            self.index.forget_below(min(middle, height - self._keep))
+        if height >= self._room_at:
+            needed, self._needed_before = min(self._needed, self._needed_before), self._needed
+            self._needed, self._room_at = _NOTHING, height + self._keep
+            floor = min(needed, self._kept_from, height - self._keep)
+            self.index.unask(self.index.forget_below(floor))

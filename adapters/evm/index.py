@@ -103,21 +103,31 @@ class Index:
         self.head = self._headers.get(height)
         return frozenset(touched)
 
-    def forget_below(self, height: int) -> None:
-        """Drop what blocks below ``height`` held; `low` rises to it."""
+    def forget_below(self, height: int) -> frozenset[str]:
+        """Drop what blocks below ``height`` held; `low` rises to it. Return the keys of which
+        nothing is left.
+        """
         if height <= self.low:
-            return
+            return frozenset()
+        touched: set[str] = set()
         for below in [at for at in self._keys if at < height]:
-            for key in self._keys.pop(below):
-                landed = self._landed.get(key)
-                if landed is not None and landed.header.height < height:
-                    del self._landed[key]
-                kept = [op for op in self._operations.get(key, ()) if op.header.height >= height]
-                if kept:
-                    self._operations[key] = kept
-                else:
-                    self._operations.pop(key, None)
+            touched |= self._keys.pop(below)
+        for key in touched:
+            landed = self._landed.get(key)
+            if landed is not None and landed.header.height < height:
+                del self._landed[key]
+            kept = [op for op in self._operations.get(key, ()) if op.header.height >= height]
+            if kept:
+                self._operations[key] = kept
+            else:
+                self._operations.pop(key, None)
         self.low = height
+        return frozenset(touched - self._landed.keys() - self._operations.keys())
+
+    def unask(self, keys: Iterable[str]) -> None:
+        """Nobody waits for these any more."""
+        for key in keys:
+            self._asked.pop(key, None)
 
     def header(self, height: int) -> Header | None:
         """Return the header read at ``height`` while it is kept."""

@@ -23,7 +23,7 @@ class Node:
 
     def __init__(self, url: str, timeout_s: float, chain: "Pinned") -> None:
         self.rpc = JsonRpc(url, timeout_s, transient_codes=_BUSY)
-        self._gathering = Gathering(self.rpc)
+        self._gathering = Gathering(self.rpc, self._judged)
         self._identity = Identity(self._look)
         #: the height that it calls final, as of its newest answer.
         self.tagged: int | None = None
@@ -38,7 +38,7 @@ class Node:
         """Read in a request of its own: what is long, or waited for by nobody else. Otherwise as
         `batch`.
         """
-        return await self._read(self.rpc.batch, calls)
+        return await self._read(self._ask_apart, calls)
 
     async def batch(self, calls: Calls) -> list[Any]:
         """Read, in one request with what others ask at the same moment; whoever answers after
@@ -49,27 +49,30 @@ class Node:
     async def _read(self, read: Callable[[Calls], Awaitable[list[Any]]], calls: Calls) -> list[Any]:
         try:
             await self.check()
-            answers = await read(calls)
-            for (method, params), answer in zip(calls, answers, strict=True):
-                require_answer(self.rpc.label, method, params, answer)
+            return await read(calls)
         except Transient:
             self.doubt()
             raise
+
+    async def _ask_apart(self, calls: Calls) -> list[Any]:
+        answers = await self.rpc.batch(calls)
+        for (method, params), answer in zip(calls, answers, strict=True):
+            require_answer(self.rpc.label, method, params, answer)
         return answers
+
+    def _judged(self, method: str, params: Sequence[Any], answer: Any) -> Any:
+        """Return an answer, or why it is none."""
+        try:
+            require_answer(self.rpc.label, method, params, answer)
+        except Transient as trouble:
+            return trouble
+        return answer
 
     async def call(self, method: str, params: Sequence[Any]) -> Any:
         """Read one thing; see `batch`."""
-        try:
-            await self.check()
-            try:
-                answer = await self._gathering.call(method, params)
-            except RpcError as error:
-                require_answer(self.rpc.label, method, params, error)
-                raise
-            require_answer(self.rpc.label, method, params, answer)
-        except Transient:
-            self.doubt()
-            raise
+        (answer,) = await self.batch([(method, params)])
+        if isinstance(answer, RpcError):
+            raise answer
         return answer
 
     async def send(self, raw: bytes) -> None:

@@ -119,6 +119,11 @@ class EvmSettings:
     contracts: Mapping[str, ContractSettings]
     proof: str
 
+    def abi_of(self, address: str) -> Sequence[Mapping[str, Any]]:
+        """Return the ABI of the configured contract at an address; empty where there is none."""
+        found = (item.abi for item in self.contracts.values() if item.address == address)
+        return next(found, ())
+
     @classmethod
     def read(cls, table: Table) -> "EvmSettings":
         """Read the whole table; unknown keys are refused.

@@ -5,13 +5,15 @@ a test compares its bytes with those of eth-account.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 import coincurve
 from eth_utils.address import to_checksum_address
-from eth_utils.crypto import keccak
+from msgspec import Struct
 
 from adapters.errors import Rejected
+from adapters.evm.abi import hash_of
 from adapters.remote_key import RemoteKey, SigningRequest
 from proofs import rlp
 from proofs.ecdsa import HALF_ORDER
@@ -33,8 +35,7 @@ _TYPE = b"\x02"
 _PARITIES: Final = {27: 0, 28: 1, 0: 0, 1: 1}
 
 
-@dataclass(frozen=True, slots=True)
-class Eip1559:
+class Eip1559(Struct, frozen=True, dict=True):
     """A transaction of type 2 with an empty access list. Prices are wei per gas."""
 
     chain_id: int
@@ -46,20 +47,21 @@ class Eip1559:
     value_wei: int
     data: bytes = b""
 
-    def fields(self) -> list[bytes]:
-        """Return the fields as RLP items in the order of EIP-1559, without the signature."""
+    @cached_property
+    def fields(self) -> tuple[bytes, ...]:
+        """The fields as RLP items in the order of EIP-1559, without the signature."""
         numbers = (self.chain_id, self.nonce, self.max_priority_fee_wei, self.max_fee_wei, self.gas)
         to = rlp.encode_bytes(bytes.fromhex(self.to.removeprefix("0x")))
         value, data = rlp.encode_int(self.value_wei), rlp.encode_bytes(self.data)
-        return [*map(rlp.encode_int, numbers), to, value, data, rlp.encode_list(())]
+        return (*map(rlp.encode_int, numbers), to, value, data, rlp.encode_list(()))
 
     def payload(self) -> bytes:
         """Return the bytes whose keccak-256 is signed."""
-        return _TYPE + rlp.encode_list(self.fields())
+        return _TYPE + rlp.encode_list(self.fields)
 
     def signing_hash(self) -> bytes:
         """Return the 32 bytes that are signed."""
-        return keccak(self.payload())
+        return hash_of(self.payload())
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class LocalEvmSigner:
     def __init__(self, secret: bytes) -> None:
         self._key = coincurve.PrivateKey(secret)
         public = self._key.public_key.format(compressed=False)[1:]
-        self.address: str = to_checksum_address(keccak(public)[-20:])
+        self.address: str = to_checksum_address(hash_of(public)[-20:])
 
     def __repr__(self) -> str:
         return f"LocalEvmSigner({self.address})"
@@ -123,7 +125,7 @@ class RemoteEvmSigner:
                 bytes in the one form that nodes take (65 bytes, lower s, EIP-2).
         """
         payload = unsigned.payload()
-        digest = keccak(payload)
+        digest = hash_of(payload)
         made = await self._key.signature(SigningRequest("keccak256", digest, payload))
         if len(made) != 65:
             raise self._refused(f"{len(made)} bytes long, not 65")
@@ -152,7 +154,7 @@ class RemoteEvmSigner:
 
 def _with_signature(unsigned: Eip1559, parity: int, r: int, s: int) -> bytes:
     """Return a transaction as it is sent."""
-    return _TYPE + rlp.encode_list([*unsigned.fields(), *map(rlp.encode_int, (parity, r, s))])
+    return _TYPE + rlp.encode_list([*unsigned.fields, *map(rlp.encode_int, (parity, r, s))])
 
 
 def read_payload(payload: bytes) -> Eip1559:
@@ -224,4 +226,4 @@ def recover(signing_hash: bytes, parity: bytes, r: bytes, s: bytes) -> str:
         key = coincurve.PublicKey.from_signature_and_message(signature, signing_hash, hasher=None)
     except Exception as error:  # the binding raises Exception itself
         raise ValueError("a signature that no key makes") from error
-    return to_checksum_address(keccak(key.format(compressed=False)[1:])[-20:])
+    return to_checksum_address(hash_of(key.format(compressed=False)[1:])[-20:])

@@ -20,8 +20,8 @@ from adapters.bitcoin import asking as bitcoin_asking
 from adapters.bitcoin import holdings as bitcoin_holdings
 from adapters.bitcoin import nodes as bitcoin_nodes
 from adapters.errors import AdapterError
-from adapters.evm import adapter as evm_adapter
 from adapters.evm import nodes as evm_nodes
+from adapters.evm import observing as evm_observing
 from adapters.evm import survey as evm_survey
 from adapters.retry import Patience, reading
 from proofs.errors import ProofUnavailable
@@ -56,7 +56,7 @@ def _once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A read is not repeated: what it is answered does not change here."""
     once = Patience(attempts=1)
     monkeypatch.setattr(evm_nodes, "_PATIENCE", once)
-    monkeypatch.setattr(evm_adapter, "reading", partial(reading, patience=once))
+    monkeypatch.setattr(evm_observing, "reading", partial(reading, patience=once))
     for module in (bitcoin_asking, bitcoin_holdings, bitcoin_nodes):
         monkeypatch.setattr(module, "reading", partial(reading, patience=once))
     monkeypatch.setattr(evm_survey, "reading", partial(reading, patience=once))

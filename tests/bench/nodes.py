@@ -68,7 +68,9 @@ class _Watched:
         self._accepted = accepted
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._adapter, name)
+        found = getattr(self._adapter, name)
+        setattr(self, name, found)  # what is measured is the coordinator, not this
+        return found
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         said = await self._adapter.submit(tx_id, raw)

@@ -117,6 +117,40 @@ def test_an_effect_below_the_block_at_which_it_was_prepared_is_found_after_a_res
     play(stage, body, finality={"confirmations": 5})
 
 
+def test_what_no_saga_needs_is_forgotten_and_read_again_by_whoever_asks(stage: Deployment) -> None:
+    async def body(scene: EvmScene) -> None:
+        task, attempt, _ = await locked(scene)
+        before = await scene.found(task, [attempt])
+        index = scene.adapter._follower.index
+        keys = scene.adapter.keys(task, [attempt])
+
+        async def later(blocks: int) -> None:
+            head = scene.adapter.clock().height + blocks
+            scene.node.mine(blocks)
+            await at_height(scene, head)
+
+        low = index.low
+        await later(600)
+        assert index.low == low, "nobody has said that it may go"
+        scene.adapter.keep_from(before.height)
+        await later(600)
+        assert low <= index.low <= before.height, "a saga that is open began there"
+        scene.adapter.keep_from(scene.adapter.clock().height)
+        await scene.adapter.observe(task, [attempt])
+        await later(300)
+        assert index.low <= before.height, "it was needed a moment ago"
+        await later(600)
+        assert index.low > before.height
+        assert not keys & index._asked.keys()
+
+        seen = await scene.adapter.observe(task, [attempt])
+        assert seen.found is not None
+        assert (seen.found.block_hash, seen.found.final) == (before.block_hash, True)
+        assert index.low <= before.height
+
+    play(stage, body)
+
+
 def test_blocks_that_a_chain_loses_are_taken_back(stage: Deployment) -> None:
     async def body(scene: EvmScene) -> None:
         snapshot = scene.rpc("evm_snapshot")

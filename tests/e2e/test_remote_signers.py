@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace as changed
 
 from adapters.bitcoin import effects
 from adapters.evm import actions
@@ -166,7 +167,7 @@ def steal_on_evm(patch: pytest.MonkeyPatch) -> None:
 
     def stolen(task: Task) -> Call:
         call = actions.call_of(task)
-        return replace(call, to=THIEF) if task.direction == "forward" else call
+        return changed(call, to=THIEF) if task.direction == "forward" else call
 
     patch.setattr("adapters.evm.attempts.call_of", stolen)
 

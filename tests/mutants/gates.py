@@ -20,7 +20,7 @@ GATES: Final[tuple[Mutant, ...]] = (
         "§7 quorum",
         f"{_NODES}::test_a_forged_failure_never_becomes_not_done[of two nodes one]",
         "assert not .*Consumed",
-        "adapters.evm.adapter",
+        "adapters.evm.observing",
         "final = seen.consumed.final and await self._agreed(task, attempts, seen.consumed)",
         "final = seen.consumed.final",
     ),

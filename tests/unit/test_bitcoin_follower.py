@@ -210,6 +210,38 @@ def test_blocks_that_nobody_asked_for_in_weeks_are_dropped_and_read_again_when_a
     asyncio.run(story())
 
 
+def test_blocks_below_the_oldest_saga_are_dropped_sooner_unless_they_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_KEPT_BLOCKS_MIN", 10)
+    chain = Chain(20)
+    server = Bitcoind(chain)
+
+    async def grow(follower: Follower, blocks: int) -> None:
+        for _ in range(blocks):
+            chain.grow()
+            await follower.advance()
+
+    async def story() -> None:
+        async with following(server) as (_, follower):
+            await follower.cover(7)
+            await grow(follower, 30)
+            assert follower.view.low == 5, "nobody has said that it may go"
+            follower.keep_from(15)
+            await grow(follower, 50)
+            assert follower.view.low == 13, "a saga that is open began two blocks above"
+            follower.keep_from(70)
+            follower.want(50)
+            await grow(follower, 17)
+            assert follower.view.low <= 48, "it was wanted a moment ago"
+            await grow(follower, 50)
+            assert follower.view.low == 68
+            await follower.cover(15)
+            assert follower.view.low == 13
+
+    asyncio.run(story())
+
+
 def test_agreement_on_old_blocks_is_forgotten_and_asked_for_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

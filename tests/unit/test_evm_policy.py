@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec.structs import replace as changed
+from msgspec.structs import replace
 
 from adapters.base import Resolved, StepSpec, Task
 from adapters.errors import Rejected
@@ -104,7 +103,7 @@ def test_a_plan_for_another_chain_is_never_signed(name: str) -> None:
     call = call_of(task)
     payload = built(call).payload()
     mismatch(lambda: require_effect(task, payload, call.sender, CHAIN_ID), "planned 1")
-    lost = changed(task, terms={})
+    lost = replace(task, terms={})
     mismatch(lambda: require_effect(lost, payload, call.sender, CHAIN_ID), "planned None")
 
 
@@ -119,7 +118,7 @@ def test_another_operation_or_a_later_deadline_is_never_signed(
     name: str, other: dict[str, Any]
 ) -> None:
     task = task_of(CASES[name])
-    call = call_of(changed(task, **other))
+    call = call_of(replace(task, **other))
     check = built(call).payload()
     mismatch(lambda: require_effect(task, check, call.sender, CHAIN_ID), "parameter word")
 
@@ -128,7 +127,7 @@ def test_a_hold_with_another_hashlock_or_expiry_is_never_signed() -> None:
     name = next(name for name in FORWARD if CASES[name].action["kind"] == "hold")
     task = task_of(CASES[name])
     for other in ({"hashlock": "77" * 32}, {"expiry": {"time": 1_800_000_000}}):
-        call = call_of(changed(task, **other))
+        call = call_of(replace(task, **other))
         payload = built(call).payload()
         mismatch(lambda: require_effect(task, payload, call.sender, CHAIN_ID), "parameter word")  # noqa: B023
 
@@ -183,7 +182,7 @@ def test_a_tombstone_cancels_just_this_operation() -> None:
     task = task_of(CASES[name])
     call = tombstone_of(task, ELSEWHERE)
     require_tombstone(task, built(call).payload(), ELSEWHERE, CHAIN_ID)
-    other = tombstone_of(changed(task, op_id="99" * 32), ELSEWHERE)
+    other = tombstone_of(replace(task, op_id="99" * 32), ELSEWHERE)
     for wrong in (built(other), built(call, to=ELSEWHERE), built(call, value_wei=1)):
         payload = wrong.payload()
         mismatch(lambda: require_tombstone(task, payload, ELSEWHERE, CHAIN_ID), "a tombstone")  # noqa: B023
@@ -218,7 +217,7 @@ def test_a_call_that_could_not_be_compared_later_is_refused_with_the_plan() -> N
         {**good.action, "undo": {**good.action["undo"], **strange}},
     ):
         with pytest.raises(Rejected, match="can not be held against the plan"):
-            require_expressible(changed(good, action=action))
+            require_expressible(replace(good, action=action))
         with pytest.raises(Rejected, match="can not be held against the plan"):
             _resolved(action)
     assert _resolved(good.action).action is good.action
@@ -240,7 +239,7 @@ def test_a_malformed_action_is_never_signed() -> None:
     task = task_of(CASES["transfer"])
     call = call_of(task)
     for wrong in ({"amount": "-1"}, {"amount": None}, {"to": "nobody"}, {"token": 7}):
-        broken = changed(task, action={**task.action, **wrong})
+        broken = replace(task, action={**task.action, **wrong})
         payload = built(call).payload()
         mismatch(
             lambda: require_effect(broken, payload, call.sender, CHAIN_ID),  # noqa: B023
@@ -248,5 +247,5 @@ def test_a_malformed_action_is_never_signed() -> None:
         )
     undo = task_of(CASES["approve as before"])
     payload, sender = built(call_of(undo)).payload(), call_of(undo).sender
-    forgotten = changed(undo, forward=None)
+    forgotten = replace(undo, forward=None)
     mismatch(lambda: require_effect(forgotten, payload, sender, CHAIN_ID), "can not be read")

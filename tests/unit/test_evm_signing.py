@@ -124,23 +124,38 @@ def test_a_told_transaction_with_one_wrong_field_is_refused(
         verified_sender(told)
 
 
-def test_a_transaction_that_was_signed_here_is_known_by_what_its_fields_hash_to() -> None:
-    told = _as_a_node_tells_it(_KINDS["EIP-1559"])
+def test_a_transaction_that_was_signed_here_is_known_by_its_name_and_what_it_does() -> None:
+    kind = {**_KINDS["EIP-1559"], "accessList": []}
+    told = _as_a_node_tells_it(kind)
+    raw = bytes(Account.from_key(_SECRET).sign_transaction({**_COMMON, **kind}).raw_transaction)
     here = SignedHere()
-    here.add(told["hash"], "who signed it here")
+    tx = Eip1559(137, 3, 7, 10**9, 60_000, _TO, 5, b"\x12\x34")
+    assert here.add("who signed it here", tx, raw) == told["hash"]
     assert verified_sender(told, here) == "who signed it here"
-    for field in ("nonce", "value", "s", "hash"):
-        with pytest.raises(ValueError, match=r"do not hash|no key"):
-            verified_sender({**told, field: hex(int(told[field], 16) + 1)}, here)
+    for field in ("nonce", "value", "gas", "to", "input", "hash"):
+        other = f"{told[field][:-1]}{(int(told[field][-1], 16) + 1) % 16:x}"
+        with pytest.raises(ValueError, match="do not hash"):
+            verified_sender({**told, field: other}, here)
 
 
 def test_only_the_newest_of_what_was_signed_here_is_remembered() -> None:
     here = SignedHere()
-    for at in range(5000):
-        here.add(str(at), "somebody")
-    assert here.sender("0") is None
-    assert here.sender("4999") == "somebody"
-    assert len(here._accounts) < 5000
+    names = [here.add("somebody", TX, at.to_bytes(2, "big")) for at in range(5000)]
+    told = {"nonce": hex(TX.nonce), "value": hex(TX.value_wei), "gas": hex(TX.gas), "to": TX.to}
+    told["input"] = f"0x{TX.data.hex()}"
+    assert here.sender({**told, "hash": names[0]}) is None
+    assert here.sender({**told, "hash": names[-1]}) == "somebody"
+    assert len(here) < 5000
+
+
+def test_bytes_are_sent_under_the_name_that_they_hash_to_only() -> None:
+    here, raw = SignedHere(), b"some bytes"
+    name = f"0x{hash_of(raw).hex()}"
+    assert here.is_named(raw, name)
+    assert here.add("somebody", TX, raw) == name
+    assert here.is_named(raw, name)
+    assert not here.is_named(b"other bytes", name)
+    assert not here.is_named(raw, f"0x{hash_of(b'other bytes').hex()}")
 
 
 def test_a_told_set_code_transaction_is_understood() -> None:

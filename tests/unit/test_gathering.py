@@ -1,7 +1,7 @@
 """Calls of one moment in one request: everybody gets the answer to his own, and only that."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from adapters.errors import Ambiguous, Busy, Transient
-from adapters.gathering import Gathering
+from adapters.gathering import Gathering, Judge
 from adapters.rpc import JsonRpc, RpcError
 from tests.unit.rpc_scene import Answer, replies, result, with_server
 
@@ -19,12 +19,15 @@ _MOST = 64
 
 
 def gathered(
-    answer: Answer, body: Callable[[Gathering], Awaitable[None]], **options: Any
+    answer: Answer,
+    body: Callable[[Gathering], Awaitable[None]],
+    judge: tuple[Judge, ...] = (),
+    **options: Any,
 ) -> list[list[str]]:
     """Play ``body`` against ``answer``; return the methods of each request that arrived."""
 
     async def whole(rpc: JsonRpc) -> None:
-        gathering = Gathering(rpc)
+        gathering = Gathering(rpc, *judge)
         try:
             await body(gathering)
         finally:
@@ -127,6 +130,27 @@ def test_an_equal_question_is_asked_once_and_anew_once_it_has_left() -> None:
         assert await first == 1
 
     assert gathered(reply, body) == [["latest"] * 2, ["latest"], ["latest"]]
+
+
+def test_an_answer_is_judged_once_and_the_verdict_is_everybodys() -> None:
+    judged: list[tuple[str, Any]] = []
+
+    def judge(method: str, params: Sequence[Any], answer: Any) -> Any:
+        assert params == [1]
+        judged.append((method, answer))
+        return Transient("no answer to this") if method == "bad" else answer
+
+    async def body(gathering: Gathering) -> None:
+        asked = [gathering.call(method, [1]) for method in ("good", "bad") * 3]
+        got = await asyncio.gather(*asked, return_exceptions=True)
+        assert got[::2] == [["good", [1]]] * 3
+        assert [str(trouble) for trouble in got[1::2]] == ["no answer to this"] * 3
+        with pytest.raises(Transient, match="no answer to this"):
+            await gathering.call("bad", [1])
+        assert await gathering.send("bad", [1]) == ["bad", [1]]  # sends have no other answer
+
+    gathered(replies(answers), body, (judge,))
+    assert judged == [(method, [method, [1]]) for method in ("good", "bad", "bad")]
 
 
 @pytest.mark.parametrize(
