@@ -296,7 +296,7 @@ async def open_driver(
             signing = notary.notices() if notary is not None else ()
             return [*runner.notices(), *signing, *beside()]
 
-        with Watchdog(runner.earliest_due_ms, alarm, notices=notices) as watchdog:
+        with Watchdog(runner.waking.earliest_due_ms, alarm, notices=notices) as watchdog:
             driver = Driver(journal=journal, instance=instance, runner=runner, watchdog=watchdog)
             if notary is not None:
                 notary.start()

@@ -9,7 +9,7 @@ is an alarm for as long as it is gone.
 
 import heapq
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
@@ -31,10 +31,13 @@ _BURIED_FINALITIES: Final = 3
 
 
 class _Watched(Struct):
-    """The names that concern an ended saga, and chain → height at which it is buried there."""
+    """The names that concern an ended saga, chain → height at which it is buried there, and where
+    its chains were when it began.
+    """
 
     keys: set[str]
     until: dict[str, int]
+    clocks: Mapping[str, Mapping[str, int]]
 
 
 class EndedSagas:
@@ -61,7 +64,7 @@ class EndedSagas:
         depths = self._depths(state) if state.state in ENDS else {}
         if not depths or state.saga in self._watched:
             return
-        self._watched[state.saga] = _Watched(set(live.keys), depths)
+        self._watched[state.saga] = _Watched(set(live.keys), depths, state.clocks)
         for key in live.keys:
             self._by_key[key].add(state.saga)
         for chain, height in depths.items():
@@ -80,6 +83,10 @@ class EndedSagas:
         new = recent - self._looked - self._runner.live.keys()
         self._looked = (self._looked & recent) | new
         return sorted(new)
+
+    def clocks(self) -> list[Mapping[str, Mapping[str, int]]]:
+        """Return for each watched saga where its chains were when it began."""
+        return [watched.clocks for watched in self._watched.values()]
 
     def look_anew(self) -> None:
         """One more chain is driven here: what could not be looked at without it is named again."""

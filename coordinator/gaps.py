@@ -128,7 +128,10 @@ class GapFiller:
         now_ms = self._runner.clock.now_ms()
         wide: dict[tuple[str, str], _Wide] = {}
         for chain, adapter in self._runner.adapters.items():
+            claims = self._runner.claims[chain]
             for resource in adapter.sequences():
+                if not claims.used(resource):
+                    continue
                 values, line = await self._holes(chain, resource), (chain, resource)
                 if len(values) < HOLES_WINDOW:
                     holes += [(chain, resource, value) for value in values]
@@ -152,10 +155,7 @@ class GapFiller:
 
     async def _holes(self, chain: str, resource: str) -> list[int]:
         """Return the holes that no block has passed; asks the chain only when there is one."""
-        claims = self._runner.claims[chain]
-        if not claims.used(resource):
-            return []
-        line = (chain, resource)
+        claims, line = self._runner.claims[chain], (chain, resource)
         if line not in self._lines.heads:
             await self._lines.read(line)
         floor = self._lines.heads.get(line)

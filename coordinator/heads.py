@@ -63,15 +63,11 @@ class Heads:
 
     async def look(self) -> None:
         """Read the heads that are due; send those that stand and that nobody else sends."""
-        for chain, adapter in self._runner.adapters.items():
-            for resource in adapter.sequences():
-                await self._look((chain, resource))
+        for line, known in tuple(self._lines.heads.items()):
+            await self._look(line, known)
 
-    async def _look(self, line: Line) -> None:
+    async def _look(self, line: Line, known: int) -> None:
         now_ms = self._runner.clock.now_ms()
-        known = self._lines.heads.get(line)
-        if known is None:
-            return  # nothing of it is claimed
         head = self._heads.setdefault(line, _Head(known))
         if not self._runner.claims[line[0]].reaches_past(line[1], known):
             head.value, head.since_ms, head.notice = known, 0, None

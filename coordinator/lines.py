@@ -21,7 +21,8 @@ class Lines:
 
     def __init__(self, runner: "Runner") -> None:
         self._runner = runner
-        #: line → its smallest value that no block had consumed when it was read.
+        #: line → its smallest value that no block had consumed when it was read; only lines in
+        #: which something is claimed are ever read.
         self.heads: dict[Line, int] = {}
         #: what was read during this look.
         self._fresh: set[Line] = set()

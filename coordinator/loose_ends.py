@@ -52,7 +52,7 @@ class LooseEnds:
         stay_ms = max(self._stays_ms.get(state.saga, 0), *untils_ms)
         self._stays_ms[state.saga] = stay_ms
         if now_ms < stay_ms:
-            self._runner.wake_at(state.saga, stay_ms)
+            self._runner.waking.at(state.saga, stay_ms)
 
     def see(self, state: SagaState) -> None:
         """Remember the open claims of an ended saga, whether or not it is driven here."""

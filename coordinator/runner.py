@@ -1,15 +1,10 @@
 """The one loop: sagas come in as ids, are folded, and are driven whenever something concerns them.
 
-A saga is looked at when its chain's follower saw a block that touches it or reached a height it
-waits for, when a time it waits for has come, or when somebody asks. Between these moments it costs
-a few objects in memory: no thread, no task, no call to a node.
+A saga is looked at when what it waits for has come (waking.py), or when somebody asks.
 """
 
 import asyncio
-import heapq
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final
 
 from adapters.base import Adapter, BlockEvent, ChainClock
 from adapters.errors import Transient
@@ -17,6 +12,7 @@ from coordinator.alarm import Notice
 from coordinator.claims import Claims
 from coordinator.ended import EndedSagas
 from coordinator.errors import JournalBroken, JournalHeld
+from coordinator.forgetting import Forgetting
 from coordinator.gaps import STREAM_PREFIX, GapFiller
 from coordinator.held_back import HeldBack
 from coordinator.journal.base import Journal, Record
@@ -34,11 +30,9 @@ from coordinator.saga.table import ENDS
 from coordinator.strangers import Strangers
 from coordinator.tasks import Asking
 from coordinator.turn import Turn
+from coordinator.waking import Waking
 
 __all__ = ["Runner"]
-
-#: Looks of ended sagas that may stay in memory, beside four for each live one.
-_LOOKS_KEPT: Final = 1024
 
 
 class Runner:
@@ -73,22 +67,20 @@ class Runner:
         #: the newest record that others' changes were looked for; read before the books are.
         self._position = journal.last_position()
         self.claims = {chain: Claims(journal, chain) for chain in adapters}
+        self.waking = Waking(self)
         self.loose = LooseEnds(self)
         self.lines = Lines(self)
         self._gaps = GapFiller(self)
         self._nodes = NodeWatch(adapters, lambda: clock.now_ms() // 1000)
         self._strangers = Strangers(self)
         self.ended = EndedSagas(self)
+        self._forgetting = Forgetting(self)
         self.proving = Proving(self)
         self.last_pass = LastPass(self)
         self.live: dict[str, Live] = {}
         self._begun: dict[str, SagaState] = {}
         self._chains: dict[str, ChainClock] = {}
         self._pauses = fold_pauses(journal.read(OPERATOR_STREAM))
-        self._by_key: dict[str, set[str]] = defaultdict(set)
-        self._heights: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        self._times: list[tuple[int, str]] = []
-        self._times_changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._failure: BaseException | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -107,7 +99,7 @@ class Runner:
             asyncio.create_task(self._follow(chain), name=f"follow {chain}")
             for chain in self.adapters
         ]
-        self._background.append(asyncio.create_task(self._watch_times(), name="times"))
+        self._background.append(asyncio.create_task(self.waking.follow_time(), name="times"))
         self._background.append(asyncio.create_task(self._watch_journal(), name="journal"))
         feeder = asyncio.create_task(self._feed(sagas), name="feed")
         self._background.append(feeder)
@@ -212,19 +204,8 @@ class Runner:
         self.loose.forget(saga)
         self.proving.forget(saga)
         if live is not None:
-            for key in live.keys:
-                self._by_key[key].discard(saga)
-                if not self._by_key[key]:
-                    del self._by_key[key]
-            for looks in (self._times, *self._heights.values()):
-                self._sweep(looks)
+            self.waking.forget(saga, live)
         self._idle.set()
-
-    def _sweep(self, looks: list[tuple[int, str]]) -> None:
-        """Drop the looks of sagas that have ended, once they are the most."""
-        if len(looks) > 4 * len(self.live) + _LOOKS_KEPT:
-            looks[:] = [look for look in looks if look[1] in self.live]
-            heapq.heapify(looks)
 
     # ------------------------------------------------------------ waking
 
@@ -260,39 +241,6 @@ class Runner:
         finally:
             live.task = None
 
-    def wake_at(self, saga: str, due_ms: int) -> None:
-        """Let ``saga`` have a turn when host time reaches ``due_ms``, or sooner.
-
-        A turn that is due sooner asks for the next one itself.
-        """
-        live = self.live[saga]
-        if live.due_ms is not None and live.due_ms <= due_ms:
-            return
-        live.due_ms = due_ms
-        heapq.heappush(self._times, (due_ms, saga))
-        if self._times[0] == (due_ms, saga):
-            self._times_changed.set()
-
-    def wake_at_height(self, saga: str, chain: str, height: int) -> None:
-        """Let ``saga`` have a turn when ``chain`` has been read up to ``height``."""
-        due = self.live[saga].due_heights
-        if (chain, height) not in due:
-            due.add((chain, height))
-            heapq.heappush(self._heights[chain], (height, saga))
-
-    def watch(self, saga: str, keys: frozenset[str]) -> None:
-        """Let ``saga`` have a turn whenever a block touches one of ``keys``, until its end."""
-        watched = self.live[saga].keys
-        for key in keys:
-            if key not in watched:
-                watched.add(key)
-                self._by_key[key].add(saga)
-
-    def earliest_due_ms(self) -> int | None:
-        """When the next wait of any saga ends, host Unix ms; for whoever watches the loop."""
-        times = self._times
-        return times[0][0] if times else None
-
     def notices(self) -> Sequence[Notice]:
         """Return what is waited for beside live sagas; for whoever watches, from any thread."""
         beside = (*self.loose.notices, *self._gaps.notices, *self._strangers.notices)
@@ -303,19 +251,6 @@ class Runner:
     def held(self) -> HeldBack:
         """What holds sagas back from outside, as last read; for whoever shows it, any thread."""
         return HeldBack(self._pauses, self._strangers.standing)
-
-    async def _watch_times(self) -> None:
-        while True:
-            self._times_changed.clear()
-            due_ms = self._times[0][0] if self._times else None
-            await self.clock.sleep_until(due_ms, self._times_changed)
-            now_ms = self.clock.now_ms()
-            while self._times and self._times[0][0] <= now_ms:
-                due_ms, saga = heapq.heappop(self._times)
-                live = self.live.get(saga)
-                if live is not None and live.due_ms == due_ms:
-                    live.due_ms = None
-                    self.wake(saga)
 
     async def _watch_journal(self) -> None:
         """Notice what other processes append: to sagas that are driven here, and to others."""
@@ -414,19 +349,10 @@ class Runner:
             if event.reorganised:
                 for saga in self.ended.touched(key):
                     self.take(saga)
-            for saga in tuple(self._by_key.get(key, ())):
-                live = self.live.get(saga)
-                if live is not None:
-                    live.recheck = live.recheck or event.reorganised
-                self.wake(saga)
+            self.waking.touched(key, reorganised=event.reorganised)
         for saga in self.ended.unsettled:
             self.take(saga)
         if event.clock.agreed:
             self.ended.reached(chain, event.clock.height)
-        heights = self._heights[chain]
-        while heights and heights[0][0] <= event.clock.height:
-            height, saga = heapq.heappop(heights)
-            live = self.live.get(saga)
-            if live is not None:
-                live.due_heights.discard((chain, height))
-                self.wake(saga)
+            self._forgetting.reached(chain, event.clock.height)
+        self.waking.reached(chain, event.clock.height)

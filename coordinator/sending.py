@@ -92,7 +92,7 @@ class Sending:
                 step = state.step(key[0])
                 asked = live.asking.of(state, live.state, step, key[1])
                 keys = self._runner.adapters[step.chain].keys(asked.task, asked.attempts)
-                self._runner.watch(state.saga, keys)
+                self._runner.waking.watch(state.saga, keys)
                 known[key] = size
         live.watched = state.efforts
 

@@ -133,7 +133,7 @@ class Turn:
         if seen.found is None and seen.height < asked.effort.height:
             # Another process, or we before a pause, saw more of the chain than we do now.
             live.recheck = True
-            self._runner.wake_at_height(self._saga, step.chain, asked.effort.height)
+            self._runner.waking.at_height(self._saga, step.chain, asked.effort.height)
         now_ms = self._runner.clock.now_ms()
         until_s = alarm_s(step, step.finality_blocks + 2, now_ms)
         return judge(self._state, step, direction, seen, at_ms=now_ms, until_s=until_s), now_ms
@@ -374,14 +374,14 @@ class Turn:
         stuck_s = state.stuck["until_s"] if state.stuck else 0
         for wait in self._newest(now).waits:
             if wait.chain is not None:
-                runner.wake_at_height(self._saga, wait.chain, wait.height)
+                runner.waking.at_height(self._saga, wait.chain, wait.height)
             alarm_at_s = wait.until_s if wait.urgent else max(wait.until_s, stuck_s)
             later = (alarm_at_s, wait.next_s, wait.look_s, stuck_s)
             dues += [at_s * 1000 for at_s in later if at_s > now.host_s]
         if state.state == "running" and state.deadline_s >= now.host_s:
             dues.append((state.deadline_s + 1) * 1000)
         if dues:
-            runner.wake_at(self._saga, min(dues))
+            runner.waking.at(self._saga, min(dues))
 
     def _repeats(self, now: Now) -> list[int]:
         """When to try or send again; what fell due during this turn is due at once."""

@@ -26,8 +26,8 @@ from coordinator.errors import PreflightError
 __all__ = ["Agent", "main"]
 
 _LOOK_S: Final = 0.2
-#: Where a block comes with each transaction, nobody should wait for it.
-_LOOK_INSTANT_S: Final = 0.02
+#: Where a block comes with each transaction, nobody should wait for it; a look costs 2 ms of CPU.
+_LOOK_INSTANT_S: Final = 0.05
 _AWAY_S: Final = 60
 _STARTING_S: Final = 30
 
@@ -40,8 +40,11 @@ class Agent:
         self._block_s = float(devnet.options["bitcoin_block_s"])
         self._mined_s = time.monotonic()
         self._redeemed: set[str] = set()
-        #: told once in the log; tried again all the same.
+        #: those that the node refused; told once in the log.
         self._refused: set[str] = set()
+        #: bitcoind's newest block when these were tried for the last time, and when it was asked.
+        self._tried_at = ""
+        self._asked_s = 0.0
 
     @property
     def look_s(self) -> float:
@@ -66,20 +69,33 @@ class Agent:
         return bool(self._devnet.rpc("bitcoin", "getrawmempool"))
 
     def _redeem_all(self) -> None:
-        """Redeem every hold whose preimage was put on the ``file`` channel."""
+        """Redeem every hold whose preimage was put on the ``file`` channel.
+
+        One that the node refused is tried again with each block, since it may be waiting for its
+        own; one that was refunded is refused for ever, and must not cost each turn its time.
+        """
+        tip = self._new_tip() if self._refused else None
         for path in sorted((self._devnet.folder / "recovery" / "preimages").glob("*.json")):
-            if path.name in self._redeemed:
+            if path.name in self._redeemed or (path.name in self._refused and tip is None):
                 continue
             note = json.loads(path.read_text(encoding="utf-8"))
             if "witness_script" in note["hold"] and not self._redeemed_now(path.name, note):
                 continue
             self._redeemed.add(path.name)
+            self._refused.discard(path.name)
+        self._tried_at = tip or self._tried_at
+
+    def _new_tip(self) -> str | None:
+        """Return the newest block, None if all was tried with it; it is asked for now and then."""
+        now_s = time.monotonic()
+        if now_s - self._asked_s < _LOOK_S:
+            return None
+        self._asked_s = now_s
+        tip = str(self._devnet.rpc("bitcoin", "getbestblockhash"))
+        return tip if tip != self._tried_at else None
 
     def _redeemed_now(self, name: str, note: dict[str, Any]) -> bool:
-        """Send a hold's redeem; False if the node refuses it, as it does once the hold is refunded.
-
-        The next turn tries again: the hold may only be waiting for its block.
-        """
+        """Send a hold's redeem; False if the node refuses, as it does once the hold is refunded."""
         try:
             asyncio.run(self._redeem(note["preimage"], note["hold"]))
         except NodeRefused as error:

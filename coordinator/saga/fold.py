@@ -32,7 +32,10 @@ def fold(records: Iterable[Record]) -> SagaState:
     """Return the state after ``records``, which must begin with ``started``."""
     state: SagaState | None = None
     for record in records:
-        state = apply(state, record)
+        if state is None:
+            state = apply(None, record)
+        else:
+            _advance(state, record)  # nobody else has seen it: it may change in place
     if state is None:
         raise IllegalRecord("a saga's stream is empty")
     return state
@@ -48,18 +51,23 @@ def apply(state: SagaState | None, record: Record) -> SagaState:
         if record.kind != "started" or record.seq != 1:
             raise IllegalRecord(f"a saga begins with started, not {record.kind} {record.seq}")
         return _started(record)
+    new = state.copied()
+    _advance(new, record)
+    return new
+
+
+def _advance(state: SagaState, record: Record) -> None:
+    """Change ``state`` to what it is after ``record``; after a refusal it is of no use."""
     if record.seq != state.seq + 1:
         raise IllegalRecord(f"record {record.seq} can not follow record {state.seq}")
     handler = _HANDLERS.get(record.kind)
     if handler is None:
         raise IllegalRecord(f"{record.kind} is not a record of a saga")
-    new = state.copied()
-    handler(new, record)
-    new.seq = record.seq
-    new.updated_ms = record.at_ms
-    if is_progress(record.kind, record.data):
-        new.stuck = None
-    return new
+    handler(state, record)
+    state.seq = record.seq
+    state.updated_ms = record.at_ms
+    if state.stuck is not None and is_progress(record.kind, record.data):
+        state.stuck = None
 
 
 def _started(record: Record) -> SagaState:

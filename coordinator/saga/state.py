@@ -193,7 +193,7 @@ class SagaState(Struct):
         return int(verdict["args"]["pct"]) if verdict is not None else 100
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 11)
 def operation_id(saga: str, step: str) -> str:
     """The 32 bytes (hex) that name a step on chain, in every direction and generation."""
     name = f'{{"op":1,"saga":{_quote(saga)},"step":{_quote(step)}}}'  # canonical JSON

@@ -37,6 +37,8 @@ def short_margin(
         seen: count only blocks that were seen. A chain may not have made one for long, and what
             begins here can still be taken back; for a pivot or a decision the worst is assumed.
     """
+    if not state.expiries:
+        return None
     needed_ms = extra_ms + max((step.confirm_ms for step in state.steps), default=0)
     for step in state.steps:
         expiry = state.expiries.get(step.id)

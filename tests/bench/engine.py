@@ -239,7 +239,7 @@ class Engine:
         for adapter in self.adapters.values():
             await adapter.open()
         instance = Instance.enter(self.path)
-        watchdog = Watchdog(self.runner.earliest_due_ms, lambda _text: None)
+        watchdog = Watchdog(self.runner.waking.earliest_due_ms, lambda _text: None)
         driver = Driver(
             journal=self.journal, instance=instance, runner=self.runner, watchdog=watchdog
         )

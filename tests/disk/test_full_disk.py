@@ -100,7 +100,7 @@ async def take_over(world: DiskWorld) -> str:
         journal=journal, adapters=adapters, secrets=Preimages(), deliver=world._deliver,
         clock=virtual_time.VirtualClock(world.clock), instance=instance.name,
     )  # fmt: skip
-    watchdog = Watchdog(runner.earliest_due_ms, lambda _notice: None)
+    watchdog = Watchdog(runner.waking.earliest_due_ms, lambda _notice: None)
     driver = Driver(journal=journal, instance=instance, runner=runner, watchdog=watchdog)
     (row,) = driver.unattended()
     with pytest.raises(JournalBroken):

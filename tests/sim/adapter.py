@@ -207,6 +207,9 @@ class SimAdapter:
         if self._older:
             self._moved.set()
 
+    def keep_from(self, height: int) -> None:
+        """Every block is always in view."""
+
     def nudge(self) -> None:
         """New blocks announce themselves."""
 

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct
@@ -99,11 +100,11 @@ class SimChain:
         """Give ``account`` money (as ``coins`` equal outputs on a ``coins`` chain)."""
         self.ledger.move("bank", account, asset, amount)
         if self.kind == "coins":
+            height = 1 - self.confirmations
             for _ in range(coins):
                 self._salt += 1
-                digest = hashlib.sha256(f"{self.name} coin {self._salt}".encode()).hexdigest()
-                height = 1 - self.confirmations
-                self.ledger.add_coin(f"{digest}:0", Coin(account, amount // coins, height))
+                coin = Coin(account, amount // coins, height)
+                self.ledger.add_coin(_first_outpoint(self.name, self._salt), coin)
 
     def grant(self, source: str, target: str, asset: str, amount: int) -> None:
         """Move money in the next block as nobody's plan says, on a ``nonce`` chain."""
@@ -320,3 +321,9 @@ class SimChain:
         if not refusal and tx.op in self.trouble.paused:
             refusal = f"{tx.op} is paused" if tx.op in OPENING else f"{tx.op} is refused"
         return refusal
+
+
+@lru_cache(maxsize=1 << 12)
+def _first_outpoint(chain: str, number: int) -> str:
+    """Name a coin that was there before the first block."""
+    return f"{hashlib.sha256(f'{chain} coin {number}'.encode()).hexdigest()}:0"

@@ -275,9 +275,9 @@ def _secret(saga: SagaView, evidence: Evidence) -> Iterator[str]:
         if owner != saga.id:
             continue
         forms = (secret, secret.hex().encode())
-        for position, body in enumerate(evidence.bodies, start=1):
-            if any(form in body for form in forms):
-                yield f"I9 {saga.id}: the preimage of {step} is in record {position}"
+        for form in forms:
+            if form in evidence.text:
+                yield f"I9 {saga.id}: the preimage of {step} is in {_where(form, evidence)}"
         for stamp, whom in evidence.shown:
             if whom == f"{saga.id} {step}" and stamp.records < limit:
                 yield f"I9 {saga.id}: the preimage of {step} was handed out before the decision"
@@ -288,6 +288,11 @@ def _secret(saga: SagaView, evidence: Evidence) -> Iterator[str]:
                 if item.stamp.records < limit and any(form in item.raw for form in forms):
                     yield f"I9 {saga.id}: the preimage of {step} was sent before the decision"
         yield from _stored_secret(saga, step, forms, limit, evidence)
+
+
+def _where(form: bytes, evidence: Evidence) -> str:
+    found = [place for place, body in enumerate(evidence.bodies, start=1) if form in body]
+    return f"records {found}"
 
 
 def _stored_secret(

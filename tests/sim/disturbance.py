@@ -58,3 +58,7 @@ class Node:
     @property
     def honest(self) -> bool:
         return not (self.lag or self.lies or self.hangs or self.mute)
+
+    def like(self, other: "Node") -> bool:
+        """Whether both, if they answer, say the same."""
+        return (self.lag, self.lies) == (other.lag, other.lies)

@@ -7,7 +7,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from tests.sim.chain import SimChain
 from tests.sim.ledger import Effect, Receipt
@@ -79,18 +82,21 @@ class Evidence:
     proofs: Mapping[str, bytes]
     finality_broke: bool = False
     births: Sequence[Mapping[str, int]] = ()
+    #: all bodies one after the other, for a search in all of them at once.
+    text: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.text = b"\n".join(self.bodies)
 
 
-@dataclass(slots=True)
-class Line:
+class Line(Struct):
     position: int
     kind: str
     data: dict[str, Any]
     at_ms: int = 0
 
 
-@dataclass(slots=True)
-class Hit:
+class Hit(Struct):
     """An effect in the canonical chain."""
 
     receipt: Receipt
@@ -167,6 +173,7 @@ def all_hits(chain: SimChain) -> Iterator[Hit]:
                     yield Hit(receipt, effect)
 
 
+@lru_cache(maxsize=1 << 12)
 def op_id(saga: str, step: str) -> str:
     text = json.dumps({"op": 1, "saga": saga, "step": step}, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

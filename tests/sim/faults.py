@@ -7,7 +7,7 @@ way that its kind allows (`ways`).
 """
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeVar
@@ -69,6 +69,11 @@ class Process:
     #: set while the process is stopped (SIGSTOP): nothing goes out and nothing comes in.
     thaw: asyncio.Event | None = None
 
+    @property
+    def hindered(self) -> bool:
+        """Whether the process is stopped or dead: `running` has something to wait for, or says."""
+        return self.dead or self.thaw is not None
+
     async def running(self) -> None:
         """Come back when the process is not stopped."""
         while self.thaw is not None:
@@ -102,7 +107,7 @@ class Faults:
         self.mark: Callable[[], Any] = int
         #: point → the marks when it was passed, and when its call came back; kept if asked for.
         self.marks: dict[str, list[Any]] | None = None
-        self._counts: Counter[str] = Counter()
+        self._counts: defaultdict[str, int] = defaultdict(int)
 
     @property
     def spent(self) -> bool:
@@ -166,6 +171,9 @@ class FaultyAdapter:
     def clock(self) -> ChainClock:
         return self._inner.clock()
 
+    def keep_from(self, height: int) -> None:
+        self._inner.keep_from(height)
+
     def nudge(self) -> None:
         self._inner.nudge()
 
@@ -174,9 +182,8 @@ class FaultyAdapter:
 
     async def follow(self, since: int) -> AsyncIterator[BlockEvent]:
         async for event in self._inner.follow(since):
-            if self._process.thaw is not None:
+            if self._process.hindered:
                 await self._process.running()
-            self._process.alive()
             if self._faults.way(f"follow {self.chain}") == "crash_before":
                 self._process.crash()
             yield event
@@ -222,14 +229,16 @@ class FaultyAdapter:
 
     async def submit(self, tx_id: str, raw: bytes) -> Submission:
         name = f"submit {self._faults.txs[tx_id]}"
-        await self._process.running()
+        if self._process.hindered:
+            await self._process.running()
         way = self._faults.way(name)
         if way == "error":
             return Submission(accepted=False, hint="connection refused")
         if way == "crash_before":
             self._process.crash()
         said = await self._inner.submit(tx_id, raw)
-        await self._process.running()
+        if self._process.hindered:
+            await self._process.running()
         if way is None:
             self._faults.back(name)
         if way == "crash_after":
@@ -257,11 +266,13 @@ class FaultyAdapter:
             self._faults.shown.append((self._faults.stamp(), f"{task.saga} {task.step}"))
 
     async def _broken(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
-        await self._process.running()
+        if self._process.hindered:
+            await self._process.running()
         way = self._faults.way(name)
         if way is None:
             result = await call()
-            await self._process.running()
+            if self._process.hindered:
+                await self._process.running()
             self._faults.back(name)
             return result
         if way == "error":

@@ -65,8 +65,7 @@ class Operation:
     expiry: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Coin:
+class Coin(Struct, frozen=True):
     """An unspent output. With ``hashlock``: an escrow for ``owner`` (with the preimage), which
     ``refunder`` may take back in blocks above height ``expiry``."""
 
@@ -100,8 +99,9 @@ class Ledger:
         """Return an independent copy of balances and coins (taken before the first block)."""
         other = Ledger(self.kind, self.native, self.operators)
         other.balances.update(self.balances)
-        for outpoint, coin in self.coins.items():
-            other.add_coin(outpoint, coin)
+        other.coins.update(self.coins)
+        for owner, wallet in self.wallets.items():
+            other.wallets[owner].update(wallet)
         return other
 
     def move(self, source: str, target: str, asset: str, amount: int) -> None:

@@ -5,6 +5,7 @@ writes to it, as a file would.
 """
 
 import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +24,11 @@ from proofs.errors import CanonicalError
 __all__ = ["MemoryJournal", "MemoryStore"]
 
 _NOWHERE: Final = Path(":memory:")
+#: Statements that stay compiled. The cache is a ring: each use moves a statement to its end, so it
+#: holds what a run uses between two uses of one statement, not only all statements.
+_COMPILED: Final = 160
+#: Bytes of plans by their digest, for all journals of this process.
+_ENCODER: Final = DataEncoder()
 _TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND name <> 'meta'"
 
 
@@ -39,7 +45,9 @@ _POOL: list[apsw.Connection] = []
 
 
 def _opened() -> apsw.Connection:
-    connection = apsw.Connection(":memory:")
+    connection = apsw.Connection(":memory:", statementcachesize=_COMPILED)
+    # As the journal's own connections: else most reads would be parsed and planned anew.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.deserialize("main", _EMPTY)
     return connection
 
@@ -64,9 +72,10 @@ class MemoryStore:
         self.connection = connection
         # One for all processes: a writer sees others' commits only on another connection.
         self.writer = Writer(connection)
-        self.encoder = DataEncoder()
         #: stream → its records as they were read back, each parsed and verified once.
-        self.parsed: dict[str, list[Record]] = {}
+        self.parsed: defaultdict[str, list[Record]] = defaultdict(list)
+        #: stream → how many records it has.
+        self.lengths: Counter[str] = Counter()
         #: told how many records were just written.
         self.written: Callable[[int], None] = lambda _count: None
 
@@ -104,14 +113,18 @@ class MemoryJournal:
             raise JournalError(f"an append to {stream} has no entries; nothing was written")
         try:
             check_names(stream, [entry.kind for entry in entries])
-            data = [self._store.encoder.encode(entry.kind, entry.data) for entry in entries]
+            data = [_ENCODER.encode(entry.kind, entry.data) for entry in entries]
         except CanonicalError as error:
             raise JournalError(f"an entry has no canonical form ({error})") from error
         records = self._write(Request(stream, expected, entries, data, raws, evidence))
-        self._store.records += records
-        self._store.raws |= {raw.tx_id: raw.raw for raw in raws}
-        self._store.proofs |= {sha256(proof).hexdigest(): proof for proof in evidence}
-        self._store.written(len(records))
+        store = self._store
+        store.records += records
+        store.lengths[stream] += len(records)
+        for raw in raws:
+            store.raws[raw.tx_id] = raw.raw
+        for proof in evidence:
+            store.proofs[sha256(proof).hexdigest()] = proof
+        store.written(len(records))
         # What is durable is told in a later turn of the loop, as a disk would.
         await asyncio.sleep(0)
         return records
@@ -120,20 +133,24 @@ class MemoryJournal:
         self._writer.begin(self._now_ms())
         try:
             records = self._writer.append(request)
-        except apsw.Error as error:
-            self._writer.rollback()
-            raise JournalError(f"an entry does not fit the tables ({error})") from error
-        except BaseException:
-            self._writer.rollback()
+        except JournalError:
+            self._writer.commit()  # a loser has written nothing
             raise
-        self._store.connection.execute("COMMIT")
+        except BaseException as error:
+            self._writer.rollback()
+            if isinstance(error, apsw.Error):
+                raise JournalError(f"an entry does not fit the tables ({error})") from error
+            raise
+        self._writer.commit()
         return records
 
     # ------------------------------------------------------------ reading
 
     def read(self, stream: str, after: int = 0) -> list[Record]:
-        known = self._store.parsed.setdefault(stream, [])
-        known += self._reader.read(stream, len(known))
+        known = self._store.parsed[stream]
+        # Sagas are folded again and again, and often nothing is new.
+        if len(known) < self._store.lengths[stream]:
+            known += self._reader.read(stream, len(known))
         return known[after:]
 
     def streams(self, prefix: str = "saga:") -> list[str]:
@@ -174,7 +191,7 @@ class MemoryJournal:
     async def drive(self, saga: str, instance: str | None) -> None:
         self._writer.begin(self._now_ms())
         self._writer.drive(saga, instance)
-        self._store.connection.execute("COMMIT")
+        self._writer.commit()
 
     async def close(self) -> None:
         self._closed = True

@@ -63,6 +63,8 @@ class Panel:
 
     def _node(self) -> Node:
         nodes = self._chain.nodes
+        if not nodes[self._pin].lag:
+            return nodes[self._pin]  # nobody can be further
         best = max((self._shown(n) for n in nodes if not n.hangs), default=0)
         for offset in range(len(nodes)):
             node = nodes[(self._pin + offset) % len(nodes)]
@@ -117,7 +119,10 @@ class Panel:
             return seen
         nodes = self._chain.nodes
         votes = Counter(
-            self._vote(self._answer(other, task, attempts)) for other in nodes if not other.hangs
+            # Who shows as much and lies alike, says the same.
+            self._vote(seen if other.like(node) else self._answer(other, task, attempts))
+            for other in nodes
+            if not other.hangs
         )
         majority = len(nodes) // 2 + 1
         if votes[self._vote(seen)] >= majority:

@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 
 from coordinator.signers.secret import Secret
 
 __all__ = ["LeakingPreimages", "Preimages", "preimage_of"]
 
 
+@lru_cache(maxsize=1 << 12)
 def preimage_of(saga: str, step: str, generation: int) -> bytes:
     """Return the preimage of a hold."""
     return hashlib.sha256(f"preimage {saga} {step} {generation}".encode()).digest()

@@ -1,9 +1,10 @@
 """I12 of the checker: evidence belongs to the outcome it is recorded for, and is there when due."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any
+
+from msgspec import json
 
 from tests.sim.evidence import Evidence, Line, SagaView, op_id
 
@@ -78,7 +79,7 @@ def _shows(saga: SagaView, line: Line, evidence: Evidence) -> Iterator[str]:
         if hashlib.sha256(body).hexdigest() != named["sha256"]:
             yield f"I12 {saga.id}: record {line.position} names a proof that is not stored"
             continue
-        shown: dict[str, Any] = json.loads(body)
+        shown: dict[str, Any] = json.decode(body)
         expected = {
             "block": line.data["block"],
             "tx": line.data["tx"],

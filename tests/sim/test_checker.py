@@ -57,7 +57,7 @@ def undone_late(found: Evidence) -> Evidence:
     """The second undo had been sent when the first was not yet in a block."""
     chain = found.chains["poly"]
     at = next(n for n, item in enumerate(chain.received) if item.tx.op == "refund")
-    early = replace(chain.received[at].stamp, heights=dict.fromkeys(found.chains, 1))
+    early = restated(chain.received[at].stamp, heights=dict.fromkeys(found.chains, 1))
     chain.received[at] = restated(chain.received[at], stamp=early)
     return found
 
@@ -66,7 +66,7 @@ def sent_early(found: Evidence) -> Evidence:
     """The bytes arrived before their intent was written."""
     chain = found.chains["poly"]
     chain.received[0] = restated(
-        chain.received[0], stamp=replace(chain.received[0].stamp, records=0)
+        chain.received[0], stamp=restated(chain.received[0].stamp, records=0)
     )
     return found
 

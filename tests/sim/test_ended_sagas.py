@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from coordinator import forgetting
 from coordinator.driving import Driver
 from coordinator.errors import ReservationShort
 from coordinator.journal.base import Entry
@@ -60,6 +61,31 @@ def test_a_saga_that_was_opened_again_is_watched_until_it_is_buried_anew() -> No
         for name, chain in world.chains.items():
             landed = max(landed_heights(world, name))
             assert chain.tip.height >= landed + 3 * chain.confirmations, (name, heights)
+
+    afterwards(world, story)
+
+
+def test_blocks_are_kept_from_where_the_oldest_saga_began_that_is_driven_or_watched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What adapters forget is read again, but a reorganisation that nobody reads wakes nobody."""
+    monkeypatch.setattr(forgetting, "_EVERY_BLOCKS", 1)
+    world = World("transfers").run()
+    kept: list[int] = []
+
+    async def story(runner: Runner, queue: asyncio.Queue[str]) -> None:
+        adapter: Any = runner.adapters["poly"]
+        adapter.keep_from = kept.append
+        began = world.store.records[0].data["clocks"]["poly"]["height"]
+        queue.put_nowait(saga_id(0))
+        await until(lambda: len(runner.ended) == 1, "it is watched")
+        kept.clear()
+        await until(lambda: kept, "the chain is told")
+        assert kept[0] == began
+        await until(lambda: not len(runner.ended), "it is buried")
+        kept.clear()
+        await until(lambda: kept, "the chain is told")
+        assert kept[-1] == runner.now().chains["poly"].height > began
 
     afterwards(world, story)
 

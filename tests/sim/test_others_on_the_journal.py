@@ -96,7 +96,7 @@ async def taken_over(scene: Scene, heir: Runner) -> None:
     await asyncio.gather(driving, return_exceptions=True)
     row = next(row for row in heir.journal.sagas() if row.saga == SAGA)
     instance = Instance.enter(scene.folder / "journal.db")
-    watchdog = Watchdog(heir.earliest_due_ms, lambda _notice: None)
+    watchdog = Watchdog(heir.waking.earliest_due_ms, lambda _notice: None)
     journal: Any = heir.journal
     driver = Driver(journal=journal, instance=instance, runner=heir, watchdog=watchdog)
     assert await driver.take_over(row)

@@ -146,7 +146,7 @@ class Scene:
         journal, stop = self.journal(kind), asyncio.Event()
         runner = self.runner(journal, adapters)
         instance = Instance.enter(journal.path)
-        watchdog = Watchdog(runner.earliest_due_ms, lambda _: None)
+        watchdog = Watchdog(runner.waking.earliest_due_ms, lambda _: None)
         async with AsyncExitStack() as ends:
             ends.callback(instance.leave)
             chains = await ends.enter_async_context(

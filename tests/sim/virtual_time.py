@@ -1,23 +1,25 @@
 """An event loop in which waiting costs nothing: when all tasks wait, the clock jumps.
 
 It asks the system for nothing at all (no selector, no pipe, no signals), so a loop is cheap to make
-and its turns cost what the tasks cost. It leans on four names inside asyncio's `BaseEventLoop`,
-the same in every version that this project supports.
+and its turns cost what the tasks cost. It leans on five names inside asyncio's `BaseEventLoop`
+and `Handle`, the same in every version that this project supports.
 """
 
 import asyncio
 import gc
 from asyncio import events
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from heapq import heappop
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, TypeVarTuple
 
 from tests.sim.chain import SimClock
 
 __all__ = ["Loop", "Stalled", "VirtualClock", "run"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 #: Turns of the loop without a wait, after which it is called a livelock.
 SPIN_LIMIT: Final = 100_000
 
@@ -43,6 +45,14 @@ class Loop(asyncio.BaseEventLoop):
     def time(self) -> float:
         return self._jumped_s
 
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Do what every loop does, without looking for mistakes in the use of a loop."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
     def _run_once(self) -> None:
         ready, scheduled = self._ready, self._scheduled
         while scheduled and scheduled[0].cancelled():
@@ -63,7 +73,7 @@ class Loop(asyncio.BaseEventLoop):
             ready.append(handle)
         for _ in range(len(ready)):
             now = ready.popleft()
-            if not now.cancelled():
+            if not now._cancelled:
                 now._run()
 
     def _jump(self, to_s: float) -> None:

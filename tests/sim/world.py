@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from msgspec import Struct
+
 from adapters.base import Adapter
 from coordinator.errors import ClaimTaken, Fenced, JournalBroken, KeyTaken
 from coordinator.journal.base import Entry, Journal, SagaRow
@@ -43,8 +45,7 @@ class NotLive(AssertionError):
     """A saga neither ended nor said that it is stuck, although all faults are over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(Struct, frozen=True):
     """What the world looked like at a moment: records so far, and every chain's height."""
 
     records: int

@@ -10,11 +10,12 @@ import pytest
 from adapters.base import Attempt, ClaimBook, Prepared, Purpose, StepSpec, Task
 from coordinator.clock import HostClock
 from coordinator.journal.base import Entry, Raw, Record
-from coordinator.runner import _LOOKS_KEPT, Runner
+from coordinator.runner import Runner
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.service import start
 from coordinator.signers.secret import Secret
+from coordinator.waking import LOOKS_KEPT
 from proofs import canonical
 from tests.no_sagas import none_until
 from tests.sim.adapter import SimAdapter
@@ -228,15 +229,15 @@ def test_sagas_that_have_ended_leave_no_looks_behind() -> None:
     async def story() -> None:
         async with _Scene().running() as scene:
             scene.slow.answers.set()
-            sagas = _LOOKS_KEPT + 200
+            sagas = LOOKS_KEPT + 200
             for number in range(sagas):
                 saga = await scene.begin(f"saga-{number}")
-                scene.runner.wake_at(saga, scene.clock.now_ms() + 3_600_000)
+                scene.runner.waking.at(saga, scene.clock.now_ms() + 3_600_000)
                 while saga not in scene.ended:  # noqa: ASYNC110 - as above
                     await asyncio.sleep(0)
 
             assert len(scene.ended) == sagas
             assert not scene.runner.live
-            assert len(scene.runner._times) <= _LOOKS_KEPT
+            assert len(scene.runner.waking._times) <= LOOKS_KEPT
 
     asyncio.run(story())
