@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 from tests.crash.commits import MOMENTS
 from tests.crash.kill_points import PATIENCE_S, READY, Orders, live
 from tests.crash.watching import is_at
+from tests.forked import Forked
 from tests.waiting import wait_until
 
 __all__ = ["Life", "is_stopped"]
-
-# A server without threads forks every life off; forking pytest itself would copy what it runs. It
-# imports beforehand what the coordinator imports only when it needs it: two seconds a life.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        "__main__",
-        "adapters.bitcoin.adapter",
-        "adapters.evm.adapter",
-        "coordinator.cli.audit",
-        "coordinator.cli.launch",
-        "coordinator.cli.resume",
-        "coordinator.journal.verify",
-        "tests.crash.kill_points",
-    ]
-)
 
 
 class Life:
@@ -36,19 +21,17 @@ class Life:
 
     def __init__(self, orders: Orders) -> None:
         self.orders = orders
-        self._process = _FORKS.Process(target=live, args=(orders,), daemon=True)
-        self._process.start()
+        self._process = Forked(live, orders, stdin=subprocess.DEVNULL)
 
     @property
     def pid(self) -> int:
         """Its process id."""
-        assert self._process.pid is not None
         return self._process.pid
 
     def kill(self) -> None:
         """End it, if it has not ended."""
         self._process.kill()
-        self._process.join()
+        self._process.wait()
 
     def passed(self) -> list[str]:
         """Every point so far, and every append for which another process was faster."""
@@ -57,10 +40,10 @@ class Life:
 
     def exit_code(self) -> int:
         """Wait for its end; a negative number is the signal that ended it."""
-        self._process.join(self.orders.timeout_s + PATIENCE_S)
-        code = self._process.exitcode
-        assert code is not None, f"it neither ends nor dies: {self.story()}"
-        return code
+        try:
+            return self._process.wait(self.orders.timeout_s + PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it neither ends nor dies: {self.story()}") from None
 
     def ended(self) -> None:
         """It came to the saga's end by itself, and ``audit verify`` is content."""
@@ -99,7 +82,7 @@ class Life:
         """
 
         def told() -> str:
-            if self._process.exitcode is not None:
+            if self._process.poll() is not None:
                 return "ended"
             return "stopped" if is_stopped(self.pid) else ""
 
@@ -107,7 +90,7 @@ class Life:
         return end == "stopped"
 
     def _is_stopped(self) -> bool:
-        assert self._process.exitcode is None, f"the point never came: {self.story()}"
+        assert self._process.poll() is None, f"the point never came: {self.story()}"
         return is_stopped(self.pid)
 
     def go_on(self) -> None:
@@ -122,7 +105,7 @@ class Life:
     def story(self) -> str:
         """Everything it left behind, for a failure."""
         trail, said = "\n".join(self.passed()), self.said()[-3000:]
-        return f"life {self.orders.number}, exit {self._process.exitcode}\n{trail}\n{said}"
+        return f"life {self.orders.number}, exit {self._process.poll()}\n{trail}\n{said}"
 
 
 def is_stopped(pid: int) -> bool:

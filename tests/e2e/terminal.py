@@ -5,24 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from coordinator.errors import JournalError
 from coordinator.journal.reading import open_readonly
 from tests.e2e.network import plan_text
+from tests.program import started
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from coordinator.devnet.network import Devnet
     from coordinator.journal.base import Record, SagaRow
 
-PROGRAM = Path(sys.executable).with_name("coordinator")
 PATIENCE_S = 60.0
 
 
@@ -81,27 +80,30 @@ class Terminal:
         path.write_text(plan_text(variant, changes), encoding="utf-8")
         return str(path)
 
-    def start(self, *arguments: str) -> Call:
-        """Start a command; it ends with the test at the latest."""
+    def start(self, *arguments: str, fresh: bool = False) -> Call:
+        """Start a command; it ends with the test at the latest.
+
+        ``fresh``: by an interpreter that has loaded nothing; see `tests.program.started`.
+        """
         number = len(self.calls)
         out, err = self.folder / f"{number}.out", self.folder / f"{number}.err"
         with out.open("w") as stdout, err.open("w") as stderr:
-            process = subprocess.Popen(
-                [PROGRAM, *arguments],
+            process = started(
+                *arguments,
                 cwd=self.folder,
                 env={**os.environ, "COORDINATOR_CONFIG": str(self.config), "COLUMNS": "300"},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
-                text=True,
+                fresh=fresh,
             )
         self.ends.callback(process.wait)
         self.ends.callback(process.kill)
         self.calls.append(Call(process, out, err))
         return self.calls[-1]
 
-    def run(self, *arguments: str, code: int = 0) -> Call:
-        return self.start(*arguments).ended(code)
+    def run(self, *arguments: str, code: int = 0, fresh: bool = False) -> Call:
+        return self.start(*arguments, fresh=fresh).ended(code)
 
     def leave_at(self, step: str, *arguments: str, sent: Callable[[], object] | None = None) -> str:
         """Run a plan until the step's intent is durable, and detach; return the saga.

@@ -84,6 +84,8 @@ class Breaking(MetaPathFinder):
         (self._folder / _CHANGES).write_text(json.dumps(changes))
         (self._folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
         os.environ[_FOLDER] = str(self._folder)
+        # A fork server would import all that is broken, also what the test never comes to.
+        os.environ["FRESH_STARTS"] = "1"
         os.environ["PYTHONPATH"] = f"{self._folder}{os.pathsep}{_ROOT}"
 
     def install(self) -> None:

@@ -165,7 +165,8 @@ def soak(
         direct = _direct(ground, run)
         plan = _plan(run)
         terminal = commands(run, ends)
-        process = terminal.start("resume", "--all", "--follow")
+        # Its memory is measured: it must not begin with what a forked process brings along.
+        process = terminal.start("resume", "--all", "--follow", fresh=True)
         meter = Meter(process.process.pid)
         weather = Weather(ground.proxies, seed, rate)
         state = Soak(run, direct, plan, weather, minutes * 60, process, meter)

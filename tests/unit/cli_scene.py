@@ -6,17 +6,19 @@ import asyncio
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coordinator.journal.base import Entry, Raw
 from coordinator.journal.sqlite import SqliteJournal
 from proofs import canonical
+from tests.program import finished
 from tests.story import plan_step
+
+if TYPE_CHECKING:
+    import subprocess
 
 CHAINS = """\
 version = 1
@@ -191,18 +193,22 @@ class CliScene:
         asyncio.run(write())
 
     def run(
-        self, *arguments: str, code: int = 0, environment: dict[str, str] | None = None
+        self,
+        *arguments: str,
+        code: int = 0,
+        environment: dict[str, str] | None = None,
+        fresh: bool = False,
     ) -> subprocess.CompletedProcess[str]:
-        """Run one command; it must end with ``code``, and never with a traceback."""
-        done = subprocess.run(
-            [Path(sys.executable).with_name("coordinator"), *arguments],
+        """Run one command; it must end with ``code``, and never with a traceback.
+
+        ``fresh``: by an interpreter that has loaded nothing; see `tests.program.started`.
+        """
+        settings = {"COORDINATOR_CONFIG": str(self.config), "COLUMNS": "200"}
+        done = finished(
+            *arguments,
             cwd=self.folder,
-            env={**os.environ, "COORDINATOR_CONFIG": str(self.config), "COLUMNS": "200"}
-            | (environment or {}),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            env=os.environ | settings | (environment or {}),
+            fresh=fresh,
         )
         assert "Traceback" not in done.stderr + done.stdout
         assert done.returncode == code, f"{done.returncode}: {done.stdout}\n{done.stderr}"
