@@ -36,8 +36,10 @@ APPLICATION_ID: Final = 0x436F4F72
 SCHEMA_VERSION: Final = len(MIGRATIONS)
 #: Waits of other processes are short: recovery after a crash, and the last one's checkpoint.
 _OPEN_TIMEOUT_MS: Final = 5000
-_WRITER_PAGES_KIB: Final = 32 * 1024
-_READER_PAGES_KIB: Final = 8 * 1024
+#: Pages in memory: what a journal appends to and looks up lately is far less; a process that runs
+#: for months fills whatever it may.
+_WRITER_PAGES_KIB: Final = 8 * 1024
+_READER_PAGES_KIB: Final = 4 * 1024
 #: The log is written again in parts of this size.
 _COPY_BYTES: Final = 1 << 20
 
