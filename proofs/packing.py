@@ -13,9 +13,12 @@ __all__ = ["SUFFIX", "is_packed", "packed", "unpacked"]
 
 #: How the name of a packed file ends.
 SUFFIX: Final = ".gz"
-#: Magic number, deflate, and no optional member (names, comments): the header has one length.
-_BEGINS: Final = b"\x1f\x8b\x08\x00"
+#: Magic number, and deflate.
+_BEGINS: Final = b"\x1f\x8b\x08"
 _HEADER: Final = 10
+#: The only flag that is taken: after the header stands a file's name, as `gzip` writes it there.
+_NAMED: Final = 8
+_NAME_MAX: Final = 255
 #: CRC-32 and length of the content, four bytes each, little-endian.
 _TRAILER: Final = 8
 _RAW_DEFLATE: Final = -15
@@ -27,7 +30,7 @@ def packed(content: bytes) -> bytes:
     deflate = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE)
     body = deflate.compress(content) + deflate.flush()
     # Time 0 (none); extra flags 2: the slowest, best compression; system 255: unknown.
-    return _BEGINS + bytes(4) + b"\x02\xff" + body + _trailer(content)
+    return _BEGINS + bytes(5) + b"\x02\xff" + body + _trailer(content)
 
 
 def is_packed(raw: bytes) -> bool:
@@ -51,11 +54,10 @@ def unpacked(raw: bytes, most: int) -> bytes:
 
 
 def _content(raw: bytes, most: int) -> bytes:
-    if not raw.startswith(_BEGINS) or len(raw) < _HEADER + _TRAILER:
-        raise Refused(_CHECK, "gzip of another kind than specified: unpack it, then verify it")
+    start = _start(raw)
     inflate = zlib.decompressobj(_RAW_DEFLATE)
     try:
-        content = inflate.decompress(raw[_HEADER:-_TRAILER], most + 1)
+        content = inflate.decompress(raw[start:-_TRAILER], most + 1)
     except zlib.error:
         raise Refused(_CHECK, "not what gzip makes") from None
     if len(content) > most:
@@ -65,6 +67,18 @@ def _content(raw: bytes, most: int) -> bytes:
     if raw[-_TRAILER:] != _trailer(content):
         raise Refused(_CHECK, "its content is not what was packed (CRC-32 or length)")
     return content
+
+
+def _start(raw: bytes) -> int:
+    """Return where the deflate stream begins."""
+    start = _HEADER
+    if raw[3:4] == bytes((_NAMED,)):
+        start = raw.find(0, _HEADER, _HEADER + _NAME_MAX + 1) + 1
+    elif raw[3:4] != b"\0":
+        start = 0
+    if not raw.startswith(_BEGINS) or not start or len(raw) < start + _TRAILER:
+        raise Refused(_CHECK, "gzip of another kind than specified: unpack it, then verify it")
+    return start
 
 
 def _trailer(content: bytes) -> bytes:

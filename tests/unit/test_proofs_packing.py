@@ -7,6 +7,7 @@ import tracemalloc
 import zlib
 from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -43,9 +44,15 @@ def test_what_is_packed_comes_out_again_here_and_with_any_other_tool(content: by
     assert unpacked(gzip.compress(content), len(content)) == content
 
 
-def test_the_gzip_of_any_system_reads_and_makes_such_files() -> None:
-    made_by = subprocess.run(["gzip", "-n"], input=CONTENT, capture_output=True, check=True)
-    assert unpacked(made_by.stdout, MAX_BYTES) == CONTENT
+def test_the_gzip_of_any_system_reads_and_makes_such_files(tmp_path: Path) -> None:
+    piped = subprocess.run(["gzip"], input=CONTENT, capture_output=True, check=True)
+    assert unpacked(piped.stdout, MAX_BYTES) == CONTENT
+    file = tmp_path / "bundle.json"
+    file.write_bytes(CONTENT)
+    subprocess.run(["gzip", file], check=True)
+    named = file.with_name("bundle.json.gz").read_bytes()
+    assert b"bundle.json\0" in named
+    assert unpacked(named, MAX_BYTES) == CONTENT
     read = subprocess.run(["gzip", "-d"], input=packed(CONTENT), capture_output=True, check=True)
     assert read.stdout == CONTENT
 
@@ -88,15 +95,18 @@ def test_a_file_that_is_cut_off_anywhere_is_refused() -> None:
         packed(b"") + packed(CONTENT),
         packed(CONTENT) + packed(b""),
         packed(CONTENT) + b"\0",
-        b"\x1f\x8b\x08\x08" + packed(CONTENT)[4:10] + b"name\0" + packed(CONTENT)[10:],
+        b"\x1f\x8b\x08\x08" + packed(CONTENT)[4:10] + 256 * b"n" + b"\0" + packed(CONTENT)[10:],
+        b"\x1f\x8b\x08\x08" + packed(CONTENT)[4:10] + 300 * b"n",
+        b"\x1f\x8b\x08\x10" + packed(CONTENT)[4:10] + b"comment\0" + packed(CONTENT)[10:],
+        b"\x1f\x8b\x08\x04" + packed(CONTENT)[4:10] + b"\0\0" + packed(CONTENT)[10:],
         packed(CONTENT)[:10] + b"\x00" + packed(CONTENT)[10:],
         packed(CONTENT)[:10] + zlib.compress(CONTENT) + packed(CONTENT)[-8:],
         b"\x1f\x8b",
         b"\x1f\x8b\x08\x00",
     ],
     ids=[
-        "twice", "nothing before", "nothing after", "a byte more", "with a name", "a byte between",
-        "zlib inside", "magic alone", "header alone",
+        "twice", "nothing before", "nothing after", "a byte more", "a long name", "a name only",
+        "a comment", "extra", "a byte between", "zlib inside", "magic alone", "header alone",
     ],
 )  # fmt: skip
 def test_nothing_but_one_plain_member_is_taken(other: bytes) -> None:
