@@ -92,8 +92,9 @@ class Observer:
     async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
         """Look for the effect, then at what became of the attempts."""
         self.keys(task, attempts)
-        if attempts:
-            await self._reach(self._lowest(task, attempts))
+        low = self._lowest(task, attempts)
+        if low is not None:
+            await self._reach(low)
         seen = outcome.observe(
             self._follower.index, task, attempts, effect_of(task), self._follower.final_height
         )
@@ -109,12 +110,12 @@ class Observer:
             return replace(seen, consumed=await self._explained(seen.consumed, final=final))
         return seen
 
-    def _lowest(self, task: Task, attempts: Sequence[Attempt]) -> int:
+    def _lowest(self, task: Task, attempts: Sequence[Attempt]) -> int | None:
         """Return the lowest block that can hold anything of an effort, as far as that is known."""
         heights = [attempt.since for attempt in attempts]
         if task.forward is not None and "height" in task.forward:
             heights.append(int(task.forward["height"]))
-        return min(heights) - self._margin if heights else self._follower.index.low
+        return min(heights) - self._margin if heights else None
 
     def _note(self, attempts: Sequence[Attempt], *, shown: bool) -> None:
         """Remember the attempts of an effort while no block shows what became of it."""
@@ -159,7 +160,7 @@ class Observer:
             high = claimed.header.height
             # An effect that was hidden may be in any block since the first attempt.
             low = high if claimed.absent is None else self._lowest(task, attempts)
-            self._follower.reread(low, high)
+            self._follower.reread(self._follower.index.low if low is None else low, high)
         elif verdict is Vote.OPEN:
             self._follower.doubt(self.keys(task, attempts))
         return verdict is Vote.CONFIRMED

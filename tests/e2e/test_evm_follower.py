@@ -10,6 +10,7 @@ from msgspec.structs import replace as restated
 
 from adapters.base import Attempt, BlockEvent, Task
 from adapters.errors import Transient, WrongChain
+from adapters.evm import follower
 from tests.conftest import AnvilFactory
 from tests.e2e.evm_scene import Deployment, EvmScene, evm_scene, play
 
@@ -117,7 +118,11 @@ def test_an_effect_below_the_block_at_which_it_was_prepared_is_found_after_a_res
     play(stage, body, finality={"confirmations": 5})
 
 
-def test_what_no_saga_needs_is_forgotten_and_read_again_by_whoever_asks(stage: Deployment) -> None:
+def test_what_no_saga_needs_is_forgotten_and_read_again_by_whoever_asks(
+    stage: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "_HEADERS_MIN", 32)
+
     async def body(scene: EvmScene) -> None:
         task, attempt, _ = await locked(scene)
         before = await scene.found(task, [attempt])
@@ -130,22 +135,29 @@ def test_what_no_saga_needs_is_forgotten_and_read_again_by_whoever_asks(stage: D
             await at_height(scene, head)
 
         low = index.low
-        await later(600)
+        await later(75)
         assert index.low == low, "nobody has said that it may go"
         scene.adapter.keep_from(before.height)
-        await later(600)
+        await later(75)
         assert low <= index.low <= before.height, "a saga that is open began there"
         scene.adapter.keep_from(scene.adapter.clock().height)
         await scene.adapter.observe(task, [attempt])
-        await later(300)
+        await later(38)
         assert index.low <= before.height, "it was needed a moment ago"
-        await later(600)
+        await later(200)
         assert index.low > before.height
         assert not keys & index._asked.keys()
 
         seen = await scene.adapter.observe(task, [attempt])
         assert seen.found is not None
         assert (seen.found.block_hash, seen.found.final) == (before.block_hash, True)
+        assert index.low <= before.height
+
+        # An effort that has sent nothing yet looks from its forward effect on, and no further.
+        await later(200)
+        assert index.low > before.height
+        undo = restated(task, direction="undo", forward={**before.facts, "height": before.height})
+        await scene.adapter.observe(undo, [])
         assert index.low <= before.height
 
     play(stage, body)
