@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from coordinator.devnet.network import Devnet
+    from tests.e2e.network import Cues
 
 _NAMES = 3
 
@@ -67,12 +68,25 @@ def test_a_saga_commits_although_the_first_node_of_each_chain_lies(
 
     async def story() -> str:
         async with coordinator(devnet, tmp_path, changes) as ours:
+            node = first["bitcoin"]
+            lies = dict(BITCOIN_LIES)
+            # Fees are asked for at most four times a second, and a node with a tip of its own is
+            # set aside: this lie begins before anything asks, and that one when it was told.
+            tip = lies.pop("getblockchaininfo")
+            fees = lies.pop("getmempoolinfo")
+            node.on("getmempoolinfo", "forged", times=None, transform=fees)
             saga = await ours.accept("hold")
-            for chain, node in first.items():
-                lies = BITCOIN_LIES if chain == "bitcoin" else EVM_LIES
-                for method, lie in lies.items():
-                    node.on(method, "forged", times=None, transform=lie)
-            state = await ours.drive(saga, timeout_s=60)
+            for method, lie in lies.items():
+                node.on(method, "forged", times=None, transform=lie)
+            for chain in ("polygon", "ethereum"):
+                for method, lie in EVM_LIES.items():
+                    first[chain].on(method, "forged", times=None, transform=lie)
+
+            def lie_about_the_tip() -> None:
+                node.on("getblockchaininfo", "forged", times=None, transform=tip)
+
+            cues: Cues = {("intent", "hold", "forward"): lie_about_the_tip}
+            state = await ours.drive(saga, cues, timeout_s=60)
             for chain in ("polygon", "ethereum"):
                 trouble = ours.adapters[chain].node_troubles()  # type: ignore[attr-defined]
                 assert set(trouble) == {first[chain].url}, (chain, trouble)
