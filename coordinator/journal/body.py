@@ -26,6 +26,7 @@ __all__ = [
     "check_names",
     "encode_body",
     "read_record",
+    "sha256_of",
 ]
 
 #: Version of the record format; every reader knows this one.
@@ -129,6 +130,13 @@ def encode_body(stream: str, seq: int, kind: str, at_ms: int, prev: str, data: b
     return b'{"at":%d,"data":%b%b' % (at_ms, data, rest.encode())
 
 
+def sha256_of(stored: Any) -> str:
+    """Return the SHA-256 of stored bytes as hex; of what is no bytes, as one flipped bit in a row's
+    header makes of them, no hash at all.
+    """
+    return hashlib.sha256(stored).hexdigest() if type(stored) is bytes else ""
+
+
 def read_record(row: tuple[Any, ...], *, strict: bool = False) -> Record:
     """Return the record of a ``records`` row after checking it against its hash and its columns.
 
@@ -143,9 +151,10 @@ def read_record(row: tuple[Any, ...], *, strict: bool = False) -> Record:
         JournalError: the row is not what was written; it names stream, sequence and position.
     """
     position, stream, seq, kind, digest, body = row
-    computed = hashlib.sha256(body).digest()
-    if computed != digest:
-        raise _damaged(row, f"its bytes hash to {computed.hex()}, stored is {digest.hex()}")
+    computed = sha256_of(body)
+    if type(digest) is not bytes or computed != digest.hex():
+        stored = digest.hex() if type(digest) is bytes else "no hash"
+        raise _damaged(row, f"its bytes hash to {computed or 'nothing'}, stored is {stored}")
     try:
         value = canonical.parse(body, max_bytes=MAX_BODY) if strict else _loads(body)
         version, at_ms, data, prev = value["v"], value["at"], value["data"], value["prev"]

@@ -19,7 +19,7 @@ from coordinator.errors import (
     ReservationShort,
 )
 from coordinator.journal.base import Entry, Raw
-from coordinator.journal.body import MAX_BODY, read_record
+from coordinator.journal.body import MAX_BODY, read_record, sha256_of
 from coordinator.journal.derive import (
     OPERATOR_STREAM,
     SAGA_PREFIX,
@@ -280,7 +280,7 @@ class Checks:
             if raw is None:
                 raise JournalError(f"the intent of {tx} comes without its bytes; nothing written")
             return raw
-        if hashlib.sha256(stored).hexdigest() != digest:
+        if sha256_of(stored) != digest:
             raise JournalError(f"{tx} is stored with other bytes already; nothing was written")
         return None
 

@@ -3,7 +3,6 @@
 This is what ``status``, ``show`` and ``audit`` open: it imports no chain and no event loop.
 """
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ import apsw
 
 from coordinator.errors import JournalError
 from coordinator.journal.base import CheckpointRow, ClaimRow, Record, ReservationRow, SagaRow
-from coordinator.journal.body import ZERO_HASH, read_record
+from coordinator.journal.body import ZERO_HASH, read_record, sha256_of
 from coordinator.journal.database import journal_id, open_reader, reading
 from coordinator.journal.derive import OPERATOR_STREAM, attempt_of, brought, outpoint_lock
 from coordinator.journal.statements import QUERIES
@@ -123,7 +122,7 @@ class JournalReader:
         if row[1] is None:
             raise JournalError(f"the journal is damaged: attempt {tx_id} has lost its intent")
         intent = read_record(row[1:])
-        if attempt_of(intent.data) != (tx_id, hashlib.sha256(raw).hexdigest()):
+        if attempt_of(intent.data) != (tx_id, sha256_of(raw)):
             raise JournalError(
                 f"the journal is damaged: the bytes of attempt {tx_id} are not those that record "
                 f"{intent.seq} of {intent.stream} (position {intent.position}) names. They were "
@@ -141,7 +140,7 @@ class JournalReader:
             body = self.connection.execute(QUERIES["evidence_body"], (_digest(digest),)).get
         if body is None:
             raise JournalError(f"no evidence {digest} is stored")
-        if hashlib.sha256(body).hexdigest() != digest:
+        if sha256_of(body) != digest:
             raise JournalError(
                 f"the journal is damaged: the bytes of evidence {digest} are others. See "
                 "README.md, 'A lost or old journal'."

@@ -1,6 +1,5 @@
 """The whole journal checked against itself, and the derived tables made anew from the records."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -13,7 +12,7 @@ from coordinator.errors import JournalError
 from coordinator.journal import tree
 from coordinator.journal.age import doubt
 from coordinator.journal.base import Record
-from coordinator.journal.body import ZERO_HASH, read_record
+from coordinator.journal.body import ZERO_HASH, read_record, sha256_of
 from coordinator.journal.checkpoints import log_findings
 from coordinator.journal.database import SCHEMA_VERSION, open_writer, reading
 from coordinator.journal.derive import attempt_of, changes, evidence_of, still_stuck
@@ -129,10 +128,10 @@ class _Replay:
         self._stuck: set[str] = set()
         self._position = 0
 
-    def skip(self, position: int, stream: str, seq: int, digest: bytes) -> None:
+    def skip(self, position: int, stream: str, seq: int, digest: Any) -> None:
         """Go past a damaged record, so that the ones after it are judged by themselves."""
         self._position = position
-        self._heads[stream] = (digest.hex(), seq)
+        self._heads[stream] = (digest.hex() if type(digest) is bytes else "", seq)
 
     def take(self, record: Record) -> None:
         """Check the record's links and make its changes.
@@ -229,7 +228,7 @@ def _check_bytes(reader: JournalReader, intent: Record) -> None:
     raw = reader.connection.execute(QUERIES["attempt_raw"], (tx,)).get
     if raw is None:
         raise JournalError(f"the bytes of its attempt {tx} are missing")
-    if hashlib.sha256(raw).hexdigest() != digest:
+    if sha256_of(raw) != digest:
         raise JournalError(f"the bytes of its attempt {tx} are not those it names by hash")
 
 
@@ -248,7 +247,7 @@ def _check_evidence(reader: JournalReader, proved: Record, derived: apsw.Connect
         body = reader.connection.execute(QUERIES["evidence_body"], (digest,)).get
         if body is None:
             raise JournalError(f"the evidence {name} that it names is missing")
-        if hashlib.sha256(body).digest() != digest:
+        if sha256_of(body) != name:
             raise JournalError(f"the evidence {name} that it names has other bytes")
 
 

@@ -1,5 +1,6 @@
 """The compiled encoder of records gives the bytes that `proofs.canonical` gives, or stands back."""
 
+import hashlib
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -8,7 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from coordinator.journal.body import DataEncoder
+from coordinator.errors import JournalError
+from coordinator.journal.body import (
+    ZERO_HASH,
+    DataEncoder,
+    encode_body,
+    read_record,
+    sha256_of,
+)
 from proofs import canonical
 from proofs.errors import CanonicalError
 
@@ -77,3 +85,23 @@ def test_what_has_no_canonical_form_is_refused(value: Any) -> None:
 def test_what_equals_plain_data_is_stored_as_that_data(value: Any) -> None:
     text = DataEncoder().encode("done", {"a": value})
     assert canonical.parse(text) == {"a": value}
+
+
+@pytest.mark.parametrize("column", ["hash", "body"])
+@pytest.mark.parametrize("value", [None, 5, 1.5, "text", b""], ids=repr)
+def test_a_column_that_one_flipped_bit_made_another_type_is_damage(
+    column: str, value: object
+) -> None:
+    """A bit of a row's header says what the bytes behind it are."""
+    body = encode_body("saga:amy", 1, "paused", 7, ZERO_HASH, b"{}")
+    row = {"hash": hashlib.sha256(body).digest(), "body": body, column: value}
+    for strict in (True, False):
+        with pytest.raises(JournalError, match=r"damaged: record 1 of saga:amy \(position 3\)"):
+            read_record((3, "saga:amy", 1, "paused", row["hash"], row["body"]), strict=strict)
+    assert read_record((3, "saga:amy", 1, "paused", hashlib.sha256(body).digest(), body)).seq == 1
+
+
+@pytest.mark.parametrize("value", [None, 5, 1.5, "text"], ids=repr)
+def test_what_is_no_bytes_has_no_hash(value: object) -> None:
+    assert sha256_of(value) == ""
+    assert sha256_of(b"") == hashlib.sha256(b"").hexdigest()
