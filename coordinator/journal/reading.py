@@ -5,7 +5,7 @@ This is what ``status``, ``show`` and ``audit`` open: it imports no chain and no
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
@@ -19,6 +19,16 @@ from coordinator.journal.statements import QUERIES
 __all__ = ["OPERATOR_STREAM", "JournalReader", "check_link", "open_readonly"]
 
 _MAX_SIZE: Final = 2**53
+
+
+def _checkpoint(row: tuple[Any, ...]) -> CheckpointRow:
+    """Return a signed head as stored; a flipped bit makes a column's bytes another type."""
+    if [type(value) for value in row] != [int, bytes, bytes, int]:
+        raise JournalError(
+            f"the journal is damaged: the signed head of {row[0]!r} records is none. Run "
+            "'coordinator journal check', then see README.md, 'A lost or old journal'."
+        )
+    return CheckpointRow(*row)
 
 
 def open_readonly(path: Path) -> "JournalReader":
@@ -155,20 +165,20 @@ class JournalReader:
         """Yield the signed heads that cover at least ``size`` records, oldest first."""
         with reading(self.path):
             for row in self.connection.execute(QUERIES["checkpoints_from"], (size,)):
-                yield CheckpointRow(*row)
+                yield _checkpoint(row)
 
     def checkpoint_covering(self, size: int) -> CheckpointRow | None:
         """Return the oldest signed head that covers ``size`` records, None while there is none."""
         with reading(self.path):
             row = self.connection.execute(QUERIES["checkpoints_from"], (size,)).fetchone()
-        return None if row is None else CheckpointRow(*row)
+        return None if row is None else _checkpoint(row)
 
     def last_checkpoint(self, within: int | None = None) -> CheckpointRow | None:
         """Return the newest signed head, of no more than ``within`` records if given."""
         most = _MAX_SIZE if within is None else within
         with reading(self.path):
             row = self.connection.execute(QUERIES["checkpoint_within"], (most,)).fetchone()
-        return None if row is None else CheckpointRow(*row)
+        return None if row is None else _checkpoint(row)
 
     def rotations(self) -> list[bytes]:
         """Return the notes by which the log's key was handed on (``log_key``), oldest first.

@@ -33,6 +33,8 @@ _DERIVED: Final = {
 }
 #: Findings beyond this add nothing.
 _MOST: Final = 100
+#: How SQLite orders values of different types; NULL is 0, and equal to itself.
+_CLASSES: Final = {int: 1, float: 1, str: 2, bytes: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,8 @@ def _differences(stored: apsw.Connection, derived: apsw.Connection) -> Iterator[
                 want = next(right, None)
 
 
-def _key(row: tuple[Any, ...]) -> list[tuple[bool, Any]]:
-    """Order rows as SQLite does: NULL before everything."""
-    return [(value is not None, value) for value in row]
+def _key(row: tuple[Any, ...]) -> list[tuple[int, Any]]:
+    """Order rows as SQLite does: NULL, numbers, texts, bytes. A damaged row may hold any of them
+    anywhere.
+    """
+    return [(_CLASSES.get(type(value), 0), value) for value in row]

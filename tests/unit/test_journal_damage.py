@@ -10,8 +10,8 @@ import pytest
 from coordinator.errors import JournalError
 from coordinator.journal.backup import backup
 from coordinator.journal.body import encode_body
-from coordinator.journal.reading import open_readonly
-from coordinator.journal.verify import check, rebuild
+from coordinator.journal.reading import _checkpoint, open_readonly
+from coordinator.journal.verify import _key, check, rebuild
 from proofs import canonical
 from tests.conformance.journal_records import intent, plain, proved, started
 from tests.unit.journal_scene import Scene, journal_records
@@ -261,3 +261,23 @@ async def _touch(scene: Scene) -> None:
         journal.sagas()
     finally:
         await journal.close()
+
+
+def test_rows_of_any_types_are_ordered_as_the_database_does() -> None:
+    values = [None, 5, 1.5, "5", "text", b"", b"text", -3]
+    connection = apsw.Connection(":memory:")
+    connection.execute("CREATE TABLE rows (a, b)")
+    for first in values:
+        connection.executemany("INSERT INTO rows VALUES (?, ?)", [(first, b) for b in values])
+    ordered = connection.execute("SELECT a, b FROM rows ORDER BY a, b").fetchall()
+    assert sorted(ordered, key=_key) == ordered
+    connection.close()
+
+
+@pytest.mark.parametrize("column", range(4))
+@pytest.mark.parametrize("value", [None, 1.5, "text"], ids=repr)
+def test_a_signed_head_with_a_column_of_another_type_is_damage(column: int, value: object) -> None:
+    row: list[object] = [5, b"root", b"note", 7]
+    row[column] = value
+    with pytest.raises(JournalError, match=r"the signed head of .* records is none"):
+        _checkpoint(tuple(row))
