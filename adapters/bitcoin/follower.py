@@ -21,6 +21,7 @@ from adapters.bitcoin.coins import Coin, CoinPool
 from adapters.bitcoin.nodes import Newest, Nodes
 from adapters.bitcoin.transactions import Block, Tx
 from adapters.errors import Transient
+from adapters.needed import NeededLately
 from adapters.retry import Patience, reading_for_ever
 
 __all__ = ["Follower"]
@@ -30,8 +31,6 @@ _NUDGED_POLL_S: Final = 0.02
 _NUDGED_POLLS: Final = 25
 #: What too few nodes confirmed is looked at again after so long.
 _DOUBT_S: Final = 1.0
-#: A height that no chain reaches.
-_NOTHING: Final = 2**62
 #: So many blocks that only a few nodes show are read; a majority may show any number.
 _UNAGREED_BLOCKS_MAX: Final = 2016
 #: Blocks below the newest that are kept in any case: two weeks. What nobody asked for while twice
@@ -69,13 +68,10 @@ class Follower:
         self._keys = keys
         self._poll_s = poll_s
         self._margin = margin
-        #: height from which on the view has to be complete; the same of the blocks before that.
-        self._wanted = _NOTHING
-        self._wanted_before = _NOTHING
+        #: its ``lowest`` is the height from which on the view has to be complete.
+        self._needed = NeededLately()
         #: below it no saga of this process began, once somebody has said so.
         self._kept_from: int | None = None
-        #: height at which what was wanted is the past.
-        self._forget_at = 0
         self._nudges_left = 0
         self._lock = asyncio.Lock()
         #: how many looks have begun, and the last that was finished.
@@ -153,12 +149,12 @@ class Follower:
 
     def want(self, since: int) -> None:
         """Keep the blocks from height ``since`` on, and some below, for some weeks to come."""
-        self._wanted = min(self._wanted, max(since - self._margin, 0))
+        self._needed.need(max(since - self._margin, 0))
 
     def keep_from(self, height: int) -> None:
         """Blocks below ``height``, and some below it, may be forgotten unless they are wanted."""
         self._kept_from = max(height - self._margin, 0)
-        self._forget_at = min(self._forget_at, self._top().height + self._kept_blocks())
+        self._needed.end_by(self._top().height + self._kept_blocks())
 
     async def advance(self) -> None:
         """Read the blocks that are new since the last look, and below what `cover` asked for.
@@ -278,7 +274,7 @@ class Follower:
         for height in range(self.view.low, self._top().height + 1):
             self._touch(self._note(height))
             self._nodes.disagree(self._note(height).hash)
-        self._wanted = min(self._wanted, self.view.low)
+        self._needed.need(self.view.low)
         await self._scan()
         self._touched |= set(self._addresses.values())
 
@@ -304,7 +300,7 @@ class Follower:
 
     async def _complete(self) -> None:
         """Read downwards as far as anybody asked for."""
-        while self.view.low > self._wanted:
+        while self.view.low > self._needed.lowest:
             bottom = self.view.bottom
             assert bottom is not None
             block = await self._nodes.block(bottom.parent)
@@ -318,15 +314,12 @@ class Follower:
         known to be spent in them: memory grows with what is open, not with time.
         """
         height = self._top().height
-        if height < self._forget_at:
+        floor = self._needed.floor(height, self._kept_blocks())
+        if floor is None:
             return
-        if self._forget_at:
-            self._wanted_before, self._wanted = self._wanted, _NOTHING
-        kept = self._kept_blocks()
-        self._forget_at = height + kept
-        floor = min(self._wanted, self._wanted_before, height - kept)
         if self._kept_from is not None:
-            floor = min(floor, self._kept_from)
+            # Not even a saga that stays open for a year keeps a year's blocks in memory.
+            floor = min(floor, max(self._kept_from, height - 2 * _KEPT_BLOCKS))
         for note in self.view.forget_below(floor):
             self._watched.difference_update(note.kept)
 

@@ -20,6 +20,7 @@ from adapters.evm.index import Index
 from adapters.evm.nodes import Holders, Newest
 from adapters.evm.reader import BlockReader
 from adapters.evm.settings import EvmSettings
+from adapters.needed import NeededLately
 from adapters.retry import Patience, reading_for_ever
 
 __all__ = ["Follower"]
@@ -33,8 +34,6 @@ _GROWTH: Final = 1.5
 _LAG_MAX_S: Final = 10.0
 #: More entries than this make room by dropping what is deep below the head; it can be read again.
 _ENTRIES_MAX: Final = 100_000
-#: A height that no chain reaches.
-_NOTHING: Final = 2**62
 #: What too few nodes confirmed is looked at again after so long.
 _DOUBT_S: Final = 1.0
 _OUTAGE: Final = Patience(first_wait_s=0.05, longest_wait_s=5.0)
@@ -60,9 +59,7 @@ class Follower:
         self._final_height = -1
         #: below it no saga of this process began.
         self._kept_from = 0
-        #: the lowest block that was needed lately; the same of the time before; when that ends.
-        self._needed = self._needed_before = _NOTHING
-        self._room_at = 0
+        self._needed = NeededLately()
         #: the newest block that a majority shared, None before the first one.
         self._agreed: Header | None = None
         self._busy = asyncio.Lock()
@@ -150,7 +147,7 @@ class Follower:
 
     def need(self, low: int) -> bool:
         """Note that the blocks from ``low`` on are needed; tell whether some have to be read."""
-        self._needed = min(self._needed, low)
+        self._needed.need(low)
         return low < self.index.low
 
     async def follow(self, since: int) -> AsyncIterator[BlockEvent]:
@@ -368,8 +365,6 @@ class Follower:
         if len(self.index) > _ENTRIES_MAX:
             middle = (self.index.low + height) // 2
             self.index.forget_below(min(middle, height - self._keep))
-        if height >= self._room_at:
-            needed, self._needed_before = min(self._needed, self._needed_before), self._needed
-            self._needed, self._room_at = _NOTHING, height + self._keep
-            floor = min(needed, self._kept_from, height - self._keep)
-            self.index.unask(self.index.forget_below(floor))
+        floor = self._needed.floor(height, self._keep)
+        if floor is not None:
+            self.index.unask(self.index.forget_below(min(floor, self._kept_from)))

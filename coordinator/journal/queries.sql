@@ -234,4 +234,4 @@ SELECT size, root, note, at_ms FROM checkpoints WHERE size >= ?1 ORDER BY size;
 SELECT size, root, note, at_ms FROM checkpoints WHERE size <= ?1 ORDER BY size DESC LIMIT 1;
 
 -- name: tables
-SELECT name, sql FROM main.sqlite_schema ORDER BY name;
+SELECT name, type, tbl_name, sql FROM main.sqlite_schema ORDER BY name;

@@ -196,7 +196,7 @@ def _other_tables(reader: JournalReader, derived: apsw.Connection) -> Iterator[F
     if reader.connection.pragma("user_version") != SCHEMA_VERSION:
         return
     have, want = (
-        {name: " ".join(str(sql).split()) for name, sql in one.execute(QUERIES["tables"])}
+        {name: (*kind, *str(sql).split()) for name, *kind, sql in one.execute(QUERIES["tables"])}
         for one in (reader.connection, derived)
     )
     for name in sorted(have.keys() | want.keys()):

@@ -171,6 +171,13 @@ def test_a_chain_that_was_replaced_below_all_that_was_read_is_agreed_on_anew() -
 # ---------------------------------------------------------------- what is kept
 
 
+async def grow(chain: Chain, follower: Follower, blocks: int) -> None:
+    """Let so many blocks come, each looked at."""
+    for _ in range(blocks):
+        chain.grow()
+        await follower.advance()
+
+
 def test_blocks_that_nobody_asked_for_in_weeks_are_dropped_and_read_again_when_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -180,11 +187,6 @@ def test_blocks_that_nobody_asked_for_in_weeks_are_dropped_and_read_again_when_a
     spent = "cd" * 32 + ":3"
     waiting = "ab" * 32 + ":0"
 
-    async def grow(follower: Follower, blocks: int) -> None:
-        for _ in range(blocks):
-            chain.grow()
-            await follower.advance()
-
     async def story() -> None:
         async with following(server) as (_, follower):
             await follower.cover(7)
@@ -192,13 +194,13 @@ def test_blocks_that_nobody_asked_for_in_weeks_are_dropped_and_read_again_when_a
             chain.grow(1, classic(b"spends" + bytes(8), bytes.fromhex("cd" * 32)[::-1], n=3))
             await follower.advance()
             assert follower.view.low == 5
-            await grow(follower, 18)
+            await grow(chain, follower, 18)
             assert follower.view.low == 5, "it was asked for not long ago"
-            await grow(follower, 40)
+            await grow(chain, follower, 40)
             assert follower.view.low == 60
             assert follower._watched == {waiting}
             follower.want(40)
-            await grow(follower, 1)
+            await grow(chain, follower, 1)
             assert follower.view.low == 38
             found = await follower.spender(waiting)
             assert found is None
@@ -217,27 +219,39 @@ def test_blocks_below_the_oldest_saga_are_dropped_sooner_unless_they_are_wanted(
     chain = Chain(20)
     server = Bitcoind(chain)
 
-    async def grow(follower: Follower, blocks: int) -> None:
-        for _ in range(blocks):
-            chain.grow()
-            await follower.advance()
-
     async def story() -> None:
         async with following(server) as (_, follower):
             await follower.cover(7)
-            await grow(follower, 30)
+            await grow(chain, follower, 30)
             assert follower.view.low == 5, "nobody has said that it may go"
             follower.keep_from(15)
-            await grow(follower, 50)
+            await grow(chain, follower, 50)
             assert follower.view.low == 13, "a saga that is open began two blocks above"
             follower.keep_from(70)
             follower.want(50)
-            await grow(follower, 17)
+            await grow(chain, follower, 17)
             assert follower.view.low <= 48, "it was wanted a moment ago"
-            await grow(follower, 50)
+            await grow(chain, follower, 50)
             assert follower.view.low == 68
             await follower.cover(15)
             assert follower.view.low == 13
+
+    asyncio.run(story())
+
+
+def test_a_saga_that_stays_open_for_long_does_not_keep_all_blocks_since_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_KEPT_BLOCKS", 20)
+    chain = Chain(20)
+    server = Bitcoind(chain)
+
+    async def story() -> None:
+        async with following(server) as (_, follower):
+            await follower.cover(15)
+            follower.keep_from(15)
+            await grow(chain, follower, 200)
+            assert 150 <= follower.view.low <= 180
 
     asyncio.run(story())
 

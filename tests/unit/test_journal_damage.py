@@ -245,6 +245,31 @@ def test_the_files_structure_is_checked_too(scene: Scene) -> None:
     assert complaints(scene)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "type = 'Table'",
+        "tbl_name = 'Claims'",
+        "sql = replace(sql, 'PRIMARY KEY', 'CHECK')",
+        "sql = replace(sql, 'NOT NULL', '')",
+    ],
+)
+def test_a_change_of_what_the_database_demands_of_later_rows_is_found(
+    scene: Scene, change: str
+) -> None:
+    """R3 rests on it: the table of claims alone makes a claim unique."""
+    connection = apsw.Connection(str(scene.path))
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 0)
+    connection.pragma("writable_schema", 1)
+    changed = connection.execute(
+        f"UPDATE sqlite_schema SET {change} WHERE name = 'claims' RETURNING 1"
+    ).fetchall()
+    connection.close()
+
+    assert changed
+    assert complaints(scene)
+
+
 @pytest.mark.parametrize("keep", [0, 50, 4096, 9000])
 def test_a_truncated_file_is_refused_or_reported(scene: Scene, keep: int) -> None:
     scene.path.write_bytes(scene.path.read_bytes()[:keep])
