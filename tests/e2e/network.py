@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -294,9 +295,14 @@ async def coordinator(
 def settled(devnet: Devnet) -> dict[Line, int]:
     """Read the ledger with every transaction in a block."""
     for chain in CHAIN_IDS:
-        assert devnet.rpc(chain, "txpool_status") == {"pending": "0x0", "queued": "0x0"}
+        # anvil tells of a receipt a moment before it takes the transaction out of its pool.
+        wait_until(partial(_pool_is_empty, devnet, chain), what="an empty pool")
     wait_until(lambda: not devnet.rpc("bitcoin", "getrawmempool"), what="an empty mempool")
     return read_ledger(devnet)
+
+
+def _pool_is_empty(devnet: Devnet, chain: str) -> bool:
+    return bool(devnet.rpc(chain, "txpool_status") == {"pending": "0x0", "queued": "0x0"})
 
 
 def expect_equal_but_for_fees(

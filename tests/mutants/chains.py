@@ -126,7 +126,8 @@ CHAINS: Final[tuple[Mutant, ...]] = (
         "R3",
         "tests/e2e/test_many_bitcoin_transfers_at_once.py::"
         "test_transfers_that_begin_together_take_a_coin_each_and_ask_little",
-        r"where [0-9]+ = .*Counted object .*\.refused",
+        # Which of the two shows first is the event loop's choice.
+        r"where [0-9]+ = .*Counted object .*\.refused|assert [0-9]+ <= \(3 \* 40\)",
         "adapters.bitcoin.wallet",
         "lost = {outpoint for outpoint in fresh if not book.take(outpoint)}",
         "lost = {o for o in fresh if not await self.nodes.holdings.unspent(o) or not book.take(o)}",

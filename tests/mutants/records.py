@@ -66,7 +66,7 @@ RECORDS: Final[tuple[Mutant, ...]] = (
         f"{_JOURNAL}::test_bytes_once_stored_are_not_replaced",
         "DID NOT RAISE .*JournalError",
         _CHECKS,
-        "if hashlib.sha256(stored).hexdigest() != digest:",
+        "if sha256_of(stored) != digest:",
         "if not stored:",
     ),
     broken(
