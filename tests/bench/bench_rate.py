@@ -37,19 +37,19 @@ with = {{ amount = {{ asset = "ETH", value = "0.0001" }}, to = "rescue_evm" }}
 """
 #: A resolved plan and its digest.
 Lock = tuple[Mapping[str, Any], str]
-#: The chain's setting for evidence → what is measured with it.
+#: The chain's setting for evidence → what is measured with it, and the least that it has to be.
 _NAMES: Final = {
-    "none": f"EVM, one account, {_IN_FLIGHT} in flight",
-    "required": "  the same, with evidence before each decision",
+    "none": (f"EVM, one account, {_IN_FLIGHT} in flight", _LEAST),
+    "required": ("  the same, with evidence before each decision", None),
 }
 
 
 def evm_rate(options: Options) -> list[Figure]:
     """Measure one account on a chain that mines at once, with 1 to 1,000 sagas in flight."""
     figures = []
-    for proof, name in _NAMES.items():
+    for proof, (name, least) in _NAMES.items():
         with _fresh(options, f"rate {proof}", proof) as devnet:
-            figures.append(asyncio.run(_rate(devnet, name, options)))
+            figures.append(asyncio.run(_rate(devnet, name, least, options)))
     with _fresh(options, "asked", "required") as devnet:
         return [*figures, *asyncio.run(_questions(devnet, options))]
 
@@ -66,7 +66,7 @@ def _fresh(options: Options, place: str, proof: str) -> Iterator[Devnet]:
         yield devnet
 
 
-async def _rate(devnet: Devnet, name: str, options: Options) -> Figure:
+async def _rate(devnet: Devnet, name: str, least: float | None, options: Options) -> Figure:
     sagas, rates = options.rounds(640, 256), []
     async with driving(devnet, [_CHAIN]) as bench:
         lock = await bench.lock(_PLAN)
@@ -77,7 +77,7 @@ async def _rate(devnet: Devnet, name: str, options: Options) -> Figure:
             rates.append(sagas / spent_s)
         cpu_s = time.process_time() - cpu_s
     facts = {"processor ms per transaction": round(cpu_s * 1000 / (sagas * len(rates)), 2)}
-    return Figure(name, "transactions/s", rates, least=_LEAST, facts=facts)
+    return Figure(name, "transactions/s", rates, least=least, facts=facts)
 
 
 async def _questions(devnet: Devnet, options: Options) -> list[Figure]:

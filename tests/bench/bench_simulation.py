@@ -11,8 +11,10 @@ from tests.sim.cases import Case, distinct, hold
 __all__ = ["simulation"]
 
 _LEAST: Final = 150.0
-_PLAN: Final = "reference"
-_ENDS: Final = (Case(_PLAN), Case(_PLAN, "mint:reverted"))
+#: Three steps, three effects: the plan of bench `engine`, too.
+_TRANSFERS: Final = Case("transfers")
+#: Three steps, and one more transaction for each of them to confirm or undo it.
+_ENDS: Final = (Case("reference"), Case("reference", "mint:reverted"))
 
 
 def simulation(options: Options) -> list[Figure]:
@@ -20,9 +22,10 @@ def simulation(options: Options) -> list[Figure]:
     rounds, runs = options.rounds(9, 2), options.rounds(120, 30)
     faults = [case for end in _ENDS for case in islice(distinct(end), 0, None, 3)]
     return [
-        _rate("simulation, three steps, nothing goes wrong", [_ENDS[0]], rounds, runs, _LEAST),
-        _rate("simulation, three steps, the third reverts", [_ENDS[1]], rounds, runs),
-        _rate("simulation, three steps, one fault each", faults, rounds, runs),
+        _rate("simulation, three transfers", [_TRANSFERS], rounds, runs, _LEAST),
+        _rate("simulation, lock, hold and mint, confirmed", [_ENDS[0]], rounds, runs),
+        _rate("simulation, lock and hold, undone, for the mint reverts", [_ENDS[1]], rounds, runs),
+        _rate("simulation, the same two, one fault each", faults, rounds, runs),
     ]
 
 

@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.crash.ends import ENDS
-from tests.crash.ground import Ground, crash, points_of
+from tests.crash.ground import Ground, crash, inside_commits, points_of
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, Ground.open(Path(folder)) as ground:
         if asked.point is None:
             points = points_of(ground, asked.end)
-            print("\n".join([*points.every, *points.inside]))
+            print("\n".join([*points, *inside_commits(points)]))
             return 0
         crashed = crash(ground, asked.end, asked.point, then=asked.then)
     print("\n".join(f"killed {point}" for point in crashed.killed_at))

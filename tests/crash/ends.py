@@ -16,10 +16,6 @@ _FEW_BLOCKS: Final = {
 _HOLD: Final = {"deadline_s = 10": "deadline_s = 120", "blocks = 11": "blocks = 6"}
 #: The treasury has 10,000 tokens for all sagas that commit on one network.
 _LITTLE: Final = {'value = "100"': 'value = "1"'}
-#: The decision, or what is prepared for the time after it; a reveal shares the decision's append.
-_NEAR_THE_DECISION: Final = r"decided#|\.confirm#|\.undo#"
-_UNDO: Final = r"append intent:.*\.undo#"
-_NEAR_THE_PIVOT: Final = r"pay\.forward#"
 
 
 @dataclass(frozen=True)
@@ -33,9 +29,6 @@ class End:
         mint_refused: the token's owner stops new mints when ours is signed.
         asked_back: an operator asks for the rollback when the payment's intent is durable; no
             Bitcoin block comes until its burn has left.
-        danger: a default run is killed everywhere from the first point that this pattern is found
-            in: what cannot be taken back is near. ``until``: and to the first after it that this
-            one is found in; what follows is as in another end.
         changes: to the text of the plan, and ``pace`` to that of chains.toml.
     """
 
@@ -44,8 +37,6 @@ class End:
     steps: tuple[str, ...]
     mint_refused: bool = False
     asked_back: bool = False
-    danger: str = _NEAR_THE_DECISION
-    until: str | None = None
     changes: Mapping[str, str] = field(default_factory=lambda: _LITTLE)
     pace: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,8 +47,7 @@ _PAY_STEPS: Final = ("lock", "mint", "pay")
 
 ENDS: Final[Mapping[str, End]] = {
     "committed": End("transfer", "committed", _TRANSFER_STEPS),
-    # Up to the failing mint both ways of the transfer are the same; this one has every point.
-    "rolled_back": End("transfer", "rolled_back", _TRANSFER_STEPS, mint_refused=True, danger=""),
+    "rolled_back": End("transfer", "rolled_back", _TRANSFER_STEPS, mint_refused=True),
     "hold_committed": End(
         "hold", "committed", _HOLD_STEPS, changes=_LITTLE | _HOLD, pace=_FEW_BLOCKS
     ),
@@ -69,9 +59,7 @@ ENDS: Final[Mapping[str, End]] = {
         changes=_LITTLE | _HOLD,
         pace=_FEW_BLOCKS,
     ),
-    "pay_committed": End("pay", "committed", _PAY_STEPS, danger=_NEAR_THE_PIVOT),
-    "pay_rolled_back": End("pay", "rolled_back", _PAY_STEPS[:2], mint_refused=True, until=_UNDO),
-    "pay_burnt": End(
-        "pay", "rolled_back", _PAY_STEPS, asked_back=True, danger=_NEAR_THE_PIVOT, until=_UNDO
-    ),
+    "pay_committed": End("pay", "committed", _PAY_STEPS),
+    "pay_rolled_back": End("pay", "rolled_back", _PAY_STEPS[:2], mint_refused=True),
+    "pay_burnt": End("pay", "rolled_back", _PAY_STEPS, asked_back=True),
 }

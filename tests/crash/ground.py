@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Crashed", "Ground", "Points", "Run", "crash", "named", "points_of", "tell"]
+__all__ = ["Crashed", "Ground", "Run", "crash", "inside_commits", "named", "points_of", "tell"]
 
 #: Records that come or not as milliseconds fall: a block seen before or after it is final.
 _BY_CHANCE = ("included:", "stuck:")
@@ -134,7 +133,7 @@ class Ground:
     devnet: Devnet
     folder: Path
     runs: int = 0
-    points: dict[str, Points] = field(default_factory=dict)
+    points: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
@@ -177,23 +176,7 @@ def tell(headline: str, lines: Iterable[str]) -> None:
     print("\n  ".join([f"\n{headline}", *lines]))  # noqa: T201 - that is its job
 
 
-@dataclass(frozen=True)
-class Points:
-    """The points of an end, in order, and of them those near what cannot be taken back."""
-
-    every: tuple[str, ...]
-    dangerous: tuple[str, ...]
-
-    @property
-    def inside(self) -> tuple[str, ...]:
-        """The moments inside the commit of every append."""
-        appends = [name for name in self.every if name.startswith("before append ")]
-        return tuple(
-            f"{moment} {name.removeprefix('before ')}" for name in appends for moment in MOMENTS
-        )
-
-
-def points_of(ground: Ground, end: str) -> Points:
+def points_of(ground: Ground, end: str) -> tuple[str, ...]:
     """Every point of a run that nobody disturbs; that run, once for each ground, is judged too.
 
     An append is called by the last record that it holds: whether a record shares the append of the
@@ -206,18 +189,14 @@ def points_of(ground: Ground, end: str) -> Points:
         life.ended()
         assert run.verdict() == [], life.story()
     lines = [line for line in life.passed() if not line.startswith("lost")]
-    wanted = ENDS[end]
-    begin = next(n for n, line in enumerate(lines) if re.search(wanted.danger, line))
-    stop = len(lines)
-    if wanted.until is not None:
-        stop = next(n for n in range(begin, stop) if re.search(wanted.until, lines[n]))
-    names = [(n, named(line)) for n, line in enumerate(lines)]
-    found = Points(
-        every=tuple(name for _, name in names if name),
-        dangerous=tuple(name for n, name in names if name and begin <= n < stop),
-    )
-    ground.points[end] = found
-    return found
+    ground.points[end] = tuple(name for name in map(named, lines) if name)
+    return ground.points[end]
+
+
+def inside_commits(points: Iterable[str]) -> list[str]:
+    """The moments inside the commit of every append among ``points``."""
+    appends = [name for name in points if name.startswith("before append ")]
+    return [f"{moment} {name.removeprefix('before ')}" for name in appends for moment in MOMENTS]
 
 
 def named(line: str) -> str | None:

@@ -3,8 +3,8 @@
 A run that nobody disturbs lists the points (see `watching`); they are then killed one by one. What
 the engine believes is never asked: `chain_judge` reads blocks and the journal's raw bytes.
 
-By default every point near what cannot be taken back (see `ends`) and a sample of the others;
-CRASH_ALL=1 is all of them.
+Every point of every end is killed once. Of the moments inside a commit it is a sample, for they
+are not named but counted; CRASH_ALL=1 is all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from tests.crash.ends import ENDS
 from tests.crash.evidence import Journal
-from tests.crash.ground import Crashed, Ground, crash, points_of, tell
+from tests.crash.ground import Crashed, Ground, crash, inside_commits, points_of, tell
 from tests.crash.preimages import exposed
 from tests.reliability.notes import broken_rules, note
 
@@ -35,7 +35,7 @@ PARTS = 2
 PAIRS = int(os.environ.get("CRASH_PAIRS", "4"))
 #: A resuming process passes at least this many points after a kill in the first three quarters.
 SECOND_AT_MOST = 4
-#: At how many of the points before the danger each part is killed, and at how many inside commits.
+#: At how many moments inside a commit each end is killed.
 SAMPLE = 2
 #: A broken engine may wait for ever.
 BROKEN_S = 3.0
@@ -78,13 +78,12 @@ def judged(
     return kills, [f"{line}\n    {replay(end, point, then)}" for line in wrong]
 
 
-def chosen(points: list[str], certain: Sequence[str], dice: random.Random) -> list[str]:
-    """All that are certain and a sample of the others, in their order."""
-    others = [point for point in points if point not in certain]
+def chosen(points: list[str], dice: random.Random) -> list[str]:
+    """Return a sample, in the order of the points."""
     if os.environ.get("CRASH_ALL"):
         return points
-    some = dice.sample(others, min(SAMPLE, len(others)))
-    return [point for point in points if point in certain or point in some]
+    some = dice.sample(points, min(SAMPLE, len(points)))
+    return [point for point in points if point in some]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -92,12 +91,10 @@ def chosen(points: list[str], certain: Sequence[str], dice: random.Random) -> li
 def test_killed_at_any_named_point_and_resumed_it_ends_right_with_every_effect_once(
     ground: Ground, end: str, part: int
 ) -> None:
-    seed = seed_of_this_run()
-    found = points_of(ground, end)
-    expect_forward_points(found.every, ENDS[end].steps)
+    every = points_of(ground, end)
+    expect_forward_points(every, ENDS[end].steps)
     # By the name: another part has its own list, which milliseconds may have put in another order.
-    mine = [point for point in found.every if zlib.crc32(point.encode()) % PARTS == part]
-    points = chosen(mine, found.dangerous, random.Random(seed))
+    points = [point for point in every if zlib.crc32(point.encode()) % PARTS == part]
 
     done = [judged(ground, end, point, suite="points") for point in points]
 
@@ -105,11 +102,11 @@ def test_killed_at_any_named_point_and_resumed_it_ends_right_with_every_effect_o
     wrong = [line for _, lines in done for line in lines]
     note(
         "crash", "points that have a name", fired=killed, bad=0, runs=0, suite="named",
-        end=end, listed=len(mine), part=part, seed=seed,
+        end=end, listed=len(points), part=part,
     )  # fmt: skip
-    share = f"{killed} of {len(found.every)} points, each killed once"
-    tell(f"CRASH_SEED={seed}: a saga {end}, part {part + 1} of {PARTS}: {share}", points)
-    assert not wrong, "\n".join([f"CRASH_SEED={seed}", *wrong])
+    share = f"{killed} of {len(every)} points, each killed once"
+    tell(f"a saga {end}, part {part + 1} of {PARTS}: {share}", points)
+    assert not wrong, "\n".join(wrong)
 
 
 def expect_forward_points(points: Sequence[str], steps: Sequence[str]) -> None:
@@ -126,8 +123,8 @@ def test_killed_in_the_middle_of_a_commit_it_ends_right_whether_or_not_that_is_d
     ground: Ground, end: str
 ) -> None:
     seed = seed_of_this_run()
-    inside = list(points_of(ground, end).inside)
-    points = chosen(inside, [], random.Random(seed))
+    inside = inside_commits(points_of(ground, end))
+    points = chosen(inside, random.Random(seed))
 
     done = [judged(ground, end, point, suite="inside commits") for point in points]
 
@@ -140,7 +137,7 @@ def test_killed_in_the_middle_of_a_commit_it_ends_right_whether_or_not_that_is_d
 def test_killed_again_while_it_recovers_it_still_ends_right(ground: Ground, end: str) -> None:
     seed = seed_of_this_run()
     dice = random.Random(seed)
-    points = points_of(ground, end).every
+    points = points_of(ground, end)
     pairs = [
         (dice.choice(points[: len(points) * 3 // 4]), dice.randint(1, SECOND_AT_MOST))
         for _ in range(PAIRS)
