@@ -17,7 +17,7 @@ from coordinator.journal.base import Entry, SagaRow
 from coordinator.journal.liveness import Instance, live
 from coordinator.journal.reading import open_readonly
 from coordinator.journal.sqlite import SqliteJournal
-from coordinator.open_claims import ended_with_open_claims
+from coordinator.open_claims import EndedWithOpenClaims
 from coordinator.runner import Runner
 from coordinator.saga import SagaState, apply, fold
 from coordinator.saga.table import ENDS
@@ -62,11 +62,17 @@ def require_same_chains(plan: Mapping[str, Any], adapters: Mapping[str, Adapter]
                 )
 
 
-def loose_ends(journal: SqliteJournal) -> list[SagaState]:
-    """Return the ended sagas whose tombstone left a claim that is still to be burnt."""
+def loose_ends(
+    journal: SqliteJournal, search: EndedWithOpenClaims | None = None
+) -> list[SagaState]:
+    """Return the ended sagas whose tombstone left a claim that is still to be burnt.
+
+    Args:
+        search: of an earlier call, which need not be done again.
+    """
     reader = open_readonly(journal.path)
     try:
-        return ended_with_open_claims(reader)
+        return (search or EndedWithOpenClaims()).find(reader)
     finally:
         reader.shut()
 
@@ -93,7 +99,7 @@ class Driver:
         self.instance = instance
         self.runner = runner
         self._watchdog = watchdog
-        self._taken: set[str] = set()
+        self._open_claims = EndedWithOpenClaims()
 
     @property
     def path(self) -> Path:
@@ -122,7 +128,6 @@ class Driver:
         """
         state = fold(self.journal.read(f"saga:{row.saga}"))
         require_same_chains(state.plan, self.runner.adapters)
-        self._taken.add(row.saga)
         if row.driver == self.instance.name or state.state in ENDS:
             self.runner.remember(state)
             return True
@@ -137,18 +142,21 @@ class Driver:
             except Fenced:
                 row = self.row(row.saga)
                 if self.driven_by_other(row):
-                    self._taken.discard(row.saga)
                     return False
                 state = fold(self.journal.read(f"saga:{row.saga}"))
         raise Conflict(
             f"saga {row.saga} moves too fast to be taken over; nothing new was sent, try again."
         )
 
+    def driven(self) -> list[str]:
+        """Return the open sagas that this process says it drives."""
+        rows = self.journal.sagas(open_only=True)
+        return [row.saga for row in rows if row.driver == self.instance.name]
+
     async def leave(self) -> None:
         """Say that this process drives nothing any more."""
-        for saga in self._taken:
+        for saga in self.driven():
             await self.journal.drive(saga, None)
-        self._taken.clear()
 
     async def send_durable(self) -> str:
         """After the journal has failed: let what is durable of every saga that is driven here, or
@@ -236,7 +244,7 @@ class Driver:
         watched: the watchdog tells of them.
         """
         found = []
-        states = loose_ends(self.journal)
+        states = self.ended_with_open_claims()
         self.runner.loose.keep([state.saga for state in states])
         for state in states:
             if self._is_for_these_chains(state):
@@ -244,6 +252,10 @@ class Driver:
             else:
                 self.runner.loose.see(state)
         return found
+
+    def ended_with_open_claims(self) -> list[SagaState]:
+        """Return the ended sagas whose tombstone left a claim that is still to be burnt."""
+        return loose_ends(self.journal, self._open_claims)
 
     def recently_ended(self) -> list[str]:
         """Return ended sagas whose blocks may not be buried, as far as they can be driven here:

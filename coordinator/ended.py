@@ -28,6 +28,8 @@ __all__ = ["REOPENS", "EndedSagas"]
 REOPENS: Final = frozenset({"committed", "rolled_back"})
 #: A saga is watched until its last block is this many finality periods below the newest.
 _BURIED_FINALITIES: Final = 3
+#: Records that were written together may be this far out of the order of their times.
+_DISORDER_MS: Final = 60_000
 
 
 class _Watched(Struct):
@@ -49,8 +51,11 @@ class EndedSagas:
         self._by_key: dict[str, set[str]] = defaultdict(set)
         #: chain → (height at which it is buried there, saga).
         self._heights: dict[str, list[tuple[int, str]]] = defaultdict(list)
-        #: sagas that `recent` has named or that ended here, as long as it would name them again.
-        self._looked: set[str] = set()
+        #: saga that `recent` has named or that ended here → when (host ms), as long as its blocks
+        #: are not buried by then.
+        self._looked: dict[str, int] = {}
+        #: position up to which `recent` has read the journal, None before its first time.
+        self._read_to: int | None = None
         #: saga that a person ended → what has changed; replaced as a whole, for other threads.
         self._changed: dict[str, Notice] = {}
 
@@ -60,7 +65,7 @@ class EndedSagas:
     def see(self, live: "Live") -> None:
         """Watch a saga that has just ended, or was found to have ended not long ago."""
         state = live.state
-        self._looked.add(state.saga)
+        self._looked[state.saga] = self._runner.clock.now_ms()
         depths = self._depths(state) if state.state in ENDS else {}
         if not depths or state.saga in self._watched:
             return
@@ -72,16 +77,21 @@ class EndedSagas:
 
     def recent(self) -> list[str]:
         """Return the sagas that ended so lately that their blocks may not be buried, each once."""
-        now_ms = self._runner.clock.now_ms()
+        journal, now_ms = self._runner.journal, self._runner.clock.now_ms()
         longest_ms = max(map(self._period_ms, self._runner.adapters), default=0)
         since_ms = now_ms - (1 + _BURIED_FINALITIES) * longest_ms
+        newest = journal.last_position()
+        if self._read_to is None:
+            self._read_to = journal.position_at(since_ms - _DISORDER_MS)
         recent = {
             row.saga
-            for row in self._runner.journal.sagas()
+            for row in journal.sagas_after(self._read_to)
             if row.state in ENDS and row.updated_ms >= since_ms
         }
-        new = recent - self._looked - self._runner.live.keys()
-        self._looked = (self._looked & recent) | new
+        self._read_to = newest
+        self._looked = {saga: at for saga, at in self._looked.items() if at >= since_ms}
+        new = recent - self._looked.keys() - self._runner.live.keys()
+        self._looked.update(dict.fromkeys(new, now_ms))
         return sorted(new)
 
     def clocks(self) -> list[Mapping[str, Mapping[str, int]]]:
@@ -90,7 +100,8 @@ class EndedSagas:
 
     def look_anew(self) -> None:
         """One more chain is driven here: what could not be looked at without it is named again."""
-        self._looked = set(self._watched)
+        self._looked = dict.fromkeys(self._watched, self._runner.clock.now_ms())
+        self._read_to = None
 
     def changed(self, state: SagaState, texts: Sequence[str]) -> None:
         """Take up what chains show otherwise than when a person ended the saga; nothing: all is

@@ -17,6 +17,7 @@ from coordinator.saga import Effort, SagaState, Step, fold, has_open_claims
 from coordinator.saga.table import ENDS
 
 __all__ = [
+    "EndedWithOpenClaims",
     "OpenClaim",
     "ended_with_open_claims",
     "open_claims",
@@ -98,8 +99,30 @@ class OpenClaim:
 
 def ended_with_open_claims(reader: JournalReader) -> list[SagaState]:
     """Return the ended sagas of a journal whose tombstone left a claim that is still open."""
-    folds = [fold(reader.read(stream)) for stream in reader.streams_with_open_claims()]
-    return [state for state in folds if state.state in ENDS and has_open_claims(state)]
+    return EndedWithOpenClaims().find(reader)
+
+
+class EndedWithOpenClaims:
+    """Finds them in one journal again and again: later calls read what is new or was open."""
+
+    def __init__(self) -> None:
+        self._position = 0
+        #: streams whose claim was open, or that had not ended, when they were last read.
+        self._streams: set[str] = set()
+
+    def find(self, reader: JournalReader) -> list[SagaState]:
+        """Return the folds of those that there are now."""
+        newest = reader.last_position()
+        self._streams.update(reader.streams_with_open_claims(self._position))
+        self._position = newest
+        found = []
+        for stream in sorted(self._streams):
+            state = fold(reader.read(stream))
+            if not has_open_claims(state):
+                self._streams.discard(stream)
+            elif state.state in ENDS:
+                found.append(state)
+        return found
 
 
 def open_claims_of(journal: Streams, state: SagaState) -> tuple[OpenClaim, ...]:

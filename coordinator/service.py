@@ -79,6 +79,10 @@ async def start(
 
     Nothing is sent by this. The same key attaches to the saga it started, for ever.
 
+    Args:
+        adapters: just opened, or followed since: heights and times of their chains are recorded,
+            and refunds open so many blocks after them.
+
     Raises:
         Conflict: the key names a saga of another plan.
         ReservationShort, LockTaken: what the plan sets aside is not free.

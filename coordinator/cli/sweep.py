@@ -10,7 +10,7 @@ from coordinator.cli import exits
 from coordinator.cli.output import Output
 from coordinator.cli.readable import headline
 from coordinator.cli.text import amounts, now_ms
-from coordinator.driving import Driver, loose_ends
+from coordinator.driving import Driver
 from coordinator.errors import Conflict, PreflightError
 from coordinator.held_back import held_back_in
 from coordinator.journal.base import SagaRow
@@ -80,10 +80,12 @@ class Sweep:
                     await stop.wait()
 
     def code(self, driver: Driver) -> int:
-        """Print how the sagas stand that were taken up; return the call's exit code."""
+        """Print how the sagas stand that were taken up, for a service those that it leaves open;
+        return the call's exit code.
+        """
         journal, codes = driver.journal, []
         held = held_back_in(journal)
-        for name in self._names:
+        for name in driver.driven() if self._follow else self._names:
             state = load(journal, name)
             codes.append(exits.DONE if state.state in ENDS else exits.of_saga(state))
             view = saga_view(state, now_ms=now_ms(), held=held)
@@ -91,7 +93,7 @@ class Sweep:
             self._out.line(end)
             word, fees = headline(state, held), amounts(state, state.fees)
             self._out.data(f"{name}  {state.name}  {word}  fees {fees}")
-        for state in loose_ends(journal):
+        for state in driver.ended_with_open_claims():
             for claim in open_claims_of(journal, state):
                 self._out.warn(claim.sentence())
         if self._refused:
@@ -150,7 +152,8 @@ class Sweep:
                 raise result
             elif result:
                 taken.append(row.saga)
-        self._names += taken
+        if not self._follow:  # a service takes up too many, in years, to name them all
+            self._names += taken
         return taken, again
 
     def _refuse(self, row: SagaRow, why: str) -> None:

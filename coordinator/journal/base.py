@@ -169,6 +169,14 @@ class Journal(Protocol):
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""
 
+    def sagas_after(self, position: int) -> list[SagaRow]:
+        """Return the rows of sagas with a record past ``position``; older ones cost nothing."""
+
+    def position_at(self, at_ms: int) -> int:
+        """Return the position of the last record before host time ``at_ms`` (Unix ms), as far as
+        times rise with positions: appends that waited together may differ by some seconds.
+        """
+
     def saga_of_key(self, key: str) -> SagaRow | None:
         """Return the saga that an idempotency key started, for ever."""
 

@@ -151,6 +151,19 @@ FROM sagas s JOIN records r ON r.stream = 'saga:' || s.saga
 WHERE s.state = 'running' OR s.state = 'confirming' OR s.state = 'undoing'
 ORDER BY s.started_ms, s.saga;
 
+-- name: sagas_after
+-- Those with a record past a position: it begins with these records (so the plus), and of older
+-- ones it reads nothing.
+SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s, s.started_ms,
+       CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver
+FROM records r CROSS JOIN sagas s ON s.saga = substr(r.stream, 6)
+WHERE r.position > ? AND +r.stream >= 'saga:' AND +r.stream < 'saga;'
+    AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = r.stream)
+ORDER BY s.started_ms, s.saga;
+
+-- name: record_at_ms
+SELECT CAST(json_extract(CAST(body AS TEXT), '$.at') AS INTEGER) FROM records WHERE position = ?;
+
 -- name: saga_with_key
 SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s, s.started_ms,
        CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver
@@ -169,10 +182,10 @@ INSERT INTO meta (name, value) VALUES (?, ?);
 UPDATE meta SET value = ?1 WHERE name = ?2;
 
 -- name: streams_with_open_claims
--- What follows in the stream may have closed the claim: the caller folds it.
-SELECT DISTINCT stream FROM records
-WHERE kind = 'not_done' AND instr(CAST(body AS TEXT), '"claim_open":true') > 0
-ORDER BY stream;
+-- What follows in the stream may have closed the claim: the caller folds it. The plus keeps SQLite
+-- from going through the streams in their order, past positions or not.
+SELECT DISTINCT +stream FROM records
+WHERE position > ? AND kind = 'not_done' AND instr(CAST(body AS TEXT), '"claim_open":true') > 0;
 
 -- name: evidence_insert
 INSERT INTO evidence (sha256, body) VALUES (?, ?);

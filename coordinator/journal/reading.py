@@ -3,6 +3,7 @@
 This is what ``status``, ``show`` and ``audit`` open: it imports no chain and no event loop.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -101,16 +102,34 @@ class JournalReader:
         with reading(self.path):
             return [row[0] for row in self.connection.execute(QUERIES["streams"], (prefix, end))]
 
-    def streams_with_open_claims(self) -> list[str]:
-        """Return the streams where a claim was left unused; what came later may have burnt it."""
+    def streams_with_open_claims(self, after: int = 0) -> list[str]:
+        """Return the streams where a record past position ``after`` leaves a claim unused; what
+        came later may have burnt it.
+        """
+        query = QUERIES["streams_with_open_claims"]
         with reading(self.path):
-            return [row[0] for row in self.connection.execute(QUERIES["streams_with_open_claims"])]
+            return [row[0] for row in self.connection.execute(query, (after,))]
 
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""
         query = QUERIES["sagas_open" if open_only else "sagas_all"]
         with reading(self.path):
             return [_saga_row(row) for row in self.connection.execute(query)]
+
+    def sagas_after(self, position: int) -> list[SagaRow]:
+        """Return the rows of sagas with a record past ``position``; older ones cost nothing."""
+        with reading(self.path):
+            rows = self.connection.execute(QUERIES["sagas_after"], (position,))
+            return [_saga_row(row) for row in rows]
+
+    def position_at(self, at_ms: int) -> int:
+        """Return the position of the last record before host time ``at_ms`` (Unix ms)."""
+        positions = range(1, self.last_position() + 1)
+        with reading(self.path):
+            return bisect_left(positions, at_ms, key=self._time_ms)
+
+    def _time_ms(self, position: int) -> int:
+        return int(self.connection.execute(QUERIES["record_at_ms"], (position,)).get)
 
     def saga_of_key(self, key: str) -> SagaRow | None:
         """Return the saga that an idempotency key started, for ever."""

@@ -351,6 +351,14 @@ class SqliteJournal:
             return rows
         return [replace(row, driver=self._drivers.get(row.saga, row.driver)) for row in rows]
 
+    def sagas_after(self, position: int) -> list[SagaRow]:
+        """Return the rows of sagas with a record past ``position``; older ones cost nothing."""
+        return self._reader.sagas_after(position)
+
+    def position_at(self, at_ms: int) -> int:
+        """Return the position of the last record before host time ``at_ms`` (Unix ms)."""
+        return self._reader.position_at(at_ms)
+
     def saga_of_key(self, key: str) -> SagaRow | None:
         """Return the saga that an idempotency key started, for ever."""
         return self._reader.saga_of_key(key)

@@ -982,3 +982,45 @@ def test_what_a_saga_brought_into_our_accounts_is_kept_for_its_own_undo(journal:
         assert journal.locked("bitcoin") == {}
 
     asyncio.run(story())
+
+
+# ---------------------------------------------------------------- what is new
+
+
+def test_what_happened_after_a_position_is_found_without_the_sagas_before_it(
+    journal: Journal,
+) -> None:
+    async def scenario() -> None:
+        await journal.append(AMY, 0, [started("amy")])
+        await journal.append(BOB, 0, [started("bob")])
+        await journal.append("operator", 0, [plain("paused")])
+        await journal.append(AMY, 1, [plain("paused"), plain("unpaused")])
+
+    run(scenario)
+
+    def names(position: int) -> list[str]:
+        return [row.saga for row in journal.sagas_after(position)]
+
+    assert names(0) == ["amy", "bob"]
+    assert [names(position) for position in range(1, 6)] == [
+        ["amy", "bob"], ["amy"], ["amy"], ["amy"], [],
+    ]  # fmt: skip
+    assert journal.sagas_after(0) == journal.sagas()
+
+
+def test_a_time_has_a_position(journal: Journal) -> None:
+    assert journal.position_at(0) == 0
+
+    async def scenario() -> None:
+        for number, at_ms in enumerate((100, 200, 200, 300)):
+            await journal.append(
+                AMY, number, [Entry(entry_of(number).kind, entry_of(number).data, at_ms)]
+            )
+
+    def entry_of(number: int) -> Entry:
+        return plain("paused" if number % 2 else "unpaused") if number else started("amy")
+
+    run(scenario)
+
+    times = (0, 100, 101, 200, 201, 300, 301)
+    assert [journal.position_at(at_ms) for at_ms in times] == [0, 0, 1, 1, 3, 3, 4]

@@ -75,6 +75,14 @@ class Terminal:
         config.write_text(text, encoding="utf-8")
         return cls(folder, config, folder / "journal" / "journal.db", ends)
 
+    def configure(self, changes: dict[str, str]) -> None:
+        """Change its chains.toml: text that stands there once, and what to write instead."""
+        text = self.config.read_text(encoding="utf-8")
+        for old, new in changes.items():
+            assert text.count(old) == 1, old
+            text = text.replace(old, new)
+        self.config.write_text(text, encoding="utf-8")
+
     def plan(self, variant: str = "transfer", changes: dict[str, str] | None = None) -> str:
         path = self.folder / f"{variant}.toml"
         path.write_text(plan_text(variant, changes), encoding="utf-8")

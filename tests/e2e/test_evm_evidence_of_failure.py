@@ -15,6 +15,7 @@ from adapters.errors import Transient
 from proofs import canonical
 from proofs.errors import ProofUnavailable
 from tests.contracts.slots import WEIGHT, word
+from tests.e2e.blobs import with_blob
 from tests.e2e.evm_evidence_scene import (
     ANCESTOR,
     RECEIPT,
@@ -213,7 +214,6 @@ def test_evidence_of_one_step_is_refused_for_another(stage: Deployment) -> None:
     play(stage, body)
 
 
-@pytest.mark.timeout(300)  # signing and checking a blob takes 20 s of one core
 def test_a_block_with_blobs_gives_the_reason_that_its_root_can_not_be_rebuilt(
     stage: Deployment,
 ) -> None:
@@ -238,7 +238,6 @@ def test_a_block_with_blobs_gives_the_reason_that_its_root_can_not_be_rebuilt(
 def blob_transaction(scene: EvmScene) -> str:
     account = Account.from_key(secret_of(6))
     fields = {
-        "type": 3,
         "chainId": 31337,
         "nonce": int(scene.rpc("eth_getTransactionCount", account.address, "pending"), 16),
         "gas": 100_000,
@@ -248,8 +247,7 @@ def blob_transaction(scene: EvmScene) -> str:
         "maxPriorityFeePerGas": 10**9,
         "maxFeePerBlobGas": 10**10,
     }
-    made = account.sign_transaction(fields, blobs=[bytes(131_072)])
-    return f"0x{made.raw_transaction.hex()}"
+    return with_blob(account, fields)
 
 
 # ---------------------------------------------------------------- what nodes lack

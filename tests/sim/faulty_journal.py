@@ -71,6 +71,12 @@ class FaultyJournal:
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         return self._inner.sagas(open_only=open_only)
 
+    def sagas_after(self, position: int) -> list[SagaRow]:
+        return self._inner.sagas_after(position)
+
+    def position_at(self, at_ms: int) -> int:
+        return self._inner.position_at(at_ms)
+
     def saga_of_key(self, key: str) -> SagaRow | None:
         return self._inner.saga_of_key(key)
 

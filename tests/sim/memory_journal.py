@@ -159,6 +159,12 @@ class MemoryJournal:
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         return self._reader.sagas(open_only=open_only)
 
+    def sagas_after(self, position: int) -> list[SagaRow]:
+        return self._reader.sagas_after(position)
+
+    def position_at(self, at_ms: int) -> int:
+        return self._reader.position_at(at_ms)
+
     def saga_of_key(self, key: str) -> SagaRow | None:
         return self._reader.saga_of_key(key)
 

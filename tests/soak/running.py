@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from adapters.errors import Transient
 from coordinator import app, planning, service
 from coordinator.config import load_config
 from coordinator.devnet.control import pause_token, unpause_token
@@ -78,10 +79,15 @@ class Soak:
         ) as adapters:
             lock = await planning.lock_of(planning.read_source(self.plan, {}), adapters, config)
             journal = app.open_journal(config, create=True)
+            # Whoever starts sagas for hours knows how high the chains are: it is in first records.
+            following = [asyncio.create_task(_follow(adapter)) for adapter in adapters.values()]
             try:
                 await self._storm(journal, adapters, lock)
                 return await self._calm(journal)
             finally:
+                for task in following:
+                    task.cancel()
+                await asyncio.gather(*following, return_exceptions=True)
                 await journal.close()
 
     async def _storm(
@@ -149,6 +155,15 @@ class Soak:
             self._require_service()
             await asyncio.sleep(0.2)
         return True
+
+
+async def _follow(adapter: Adapter) -> None:
+    """Read a chain for as long as sagas are started on it."""
+    while True:
+        with suppress(Transient):
+            async for _ in adapter.follow(adapter.clock().height):
+                pass
+        await asyncio.sleep(_SAMPLE_S)
 
 
 def soak(

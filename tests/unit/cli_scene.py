@@ -192,6 +192,18 @@ class CliScene:
 
         asyncio.run(write())
 
+    def add(self, tale: Tale, after: int, entries: Sequence[Entry]) -> None:
+        """Write more records of a saga that is in the journal."""
+        named = {entry.data["tx"] for entry in entries if entry.kind == "intent"}
+        raws = [raw for raw in tale.raws if raw.tx_id in named]
+
+        async def write() -> None:
+            journal = SqliteJournal(self.journal, self.witness)
+            await journal.append(f"saga:{tale.saga}", after, entries, raws)
+            await journal.close()
+
+        asyncio.run(write())
+
     def run(
         self,
         *arguments: str,

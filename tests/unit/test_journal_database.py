@@ -349,6 +349,14 @@ def test_the_list_of_open_sagas_reads_no_closed_one() -> None:
     assert "open_sagas" in _explained("EXPLAIN QUERY PLAN", "sagas_open")
 
 
+@pytest.mark.parametrize("name", ["sagas_after", "streams_with_open_claims"])
+def test_what_a_service_asks_every_minute_begins_where_it_has_read_to(name: str) -> None:
+    plan = _explained("EXPLAIN QUERY PLAN", name)
+
+    assert "USING INTEGER PRIMARY KEY (rowid>?)" in plan
+    assert "SCAN" not in plan
+
+
 @pytest.mark.parametrize("name", ["saga_insert", "saga_decided", "saga_closed"])
 def test_no_statement_of_every_saga_builds_a_table_of_its_own(name: str) -> None:
     assert "OpenEphemeral" not in _explained("EXPLAIN", name)

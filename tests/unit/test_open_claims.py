@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from coordinator.journal.base import Raw, Record
-from coordinator.open_claims import OpenClaim, open_claims
+from coordinator.journal.database import open_reader
+from coordinator.journal.reading import JournalReader
+from coordinator.open_claims import EndedWithOpenClaims, OpenClaim, open_claims
 from coordinator.plan.conform import problems
 from coordinator.saga import fold
 from coordinator.views_schema import VIEW_SCHEMA
@@ -103,6 +105,47 @@ def test_a_live_saga_has_waits_of_its_own_and_no_open_claims() -> None:
     del tale.entries[-1]
 
     assert tale.left() == ()
+
+
+class Counting(JournalReader):
+    """Notes which streams it read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, open_reader(path))
+        self.streams_read: list[str] = []
+
+    def read(self, stream: str, after: int = 0) -> list[Record]:
+        self.streams_read.append(stream)
+        return super().read(stream, after)
+
+
+def test_a_search_that_is_repeated_reads_what_is_new_and_what_was_open(tmp_path: Path) -> None:
+    scene, search = CliScene(tmp_path), EndedWithOpenClaims()
+    left = Cancelled(SAGA, key="a", ago_s=10)
+    burnt = Cancelled(LATE, key="b", ago_s=10, nonce=6)
+    burnt.burnt_by("0xb6").consumed(claim_open=False)
+    # Not ended yet: its last record is still to come.
+    unended = Cancelled("01CCCCCCCCCCCCCCCCCCCCCCCC", key="c", ago_s=10, nonce=8)
+    end = unended.entries.pop()
+    scene.tell(left, burnt, unended)
+    reader = Counting(scene.journal)
+
+    def found() -> tuple[list[str], list[str]]:
+        reader.streams_read.clear()
+        return [state.saga for state in search.find(reader)], reader.streams_read.copy()
+
+    every = [f"saga:{tale.saga}" for tale in (left, burnt, unended)]
+    assert found() == ([left.saga], every)
+    assert found() == ([left.saga], [every[0], every[2]])
+
+    before = len(left.entries)
+    left.burnt_by("0xb7").consumed(claim_open=False)
+    scene.add(left, before, left.entries[before:])
+    scene.add(unended, len(unended.entries), [end])
+    assert found() == ([unended.saga], [every[0], every[2]])
+    assert found() == ([unended.saga], [every[2]])
+    scene.tell(Cancelled("01DDDDDDDDDDDDDDDDDDDDDDDD", key="d", ago_s=10, nonce=9))
+    assert found()[0] == [unended.saga, "01DDDDDDDDDDDDDDDDDDDDDDDD"]
 
 
 @pytest.fixture(scope="module")
