@@ -23,8 +23,8 @@ __all__ = ["expect_valid_bundle"]
 
 
 async def expect_valid_bundle(config: Config, saga: str) -> tuple[bytes, bytes]:
-    """Export an ended saga and verify it in an empty folder with a copy of proofs/ alone; return
-    bundle and trust file.
+    """Export an ended saga and verify it in a folder with a copy of proofs/ alone; return bundle
+    and trust file.
     """
     passphrases = passphrases_for(config, interactive=False)
     notary = open_notary(config, passphrases, now_ms=lambda: time.time_ns() // 1_000_000)
@@ -45,10 +45,11 @@ async def expect_valid_bundle(config: Config, saga: str) -> tuple[bytes, bytes]:
     trust["log"] = {"origin": config.log.origin, "address": address.hex(), "checkpoint": None}
     heard = await ask(needed_blocks(bundle), configured_nodes(config), statements_of)
     raw = extended(trust, heard, statements_of, needed=None, at_s=int(time.time()))
-    with tempfile.TemporaryDirectory() as empty:
-        stranger = Stranger.in_folder(Path(empty))
-        for name, content in (("bundle.json", bundle), ("trust.json", raw)):
-            (stranger.folder / name).write_bytes(content)
-        told = stranger.verify(Path("bundle.json"), "--trust", "trust.json", code=0)
+    stranger = Stranger.settled_in(config.path.parent / "stranger")
+    with tempfile.TemporaryDirectory(dir=stranger.folder) as folder:
+        files = Path(folder, "bundle.json"), Path(folder, "trust.json")
+        for path, content in zip(files, (bundle, raw), strict=True):
+            path.write_bytes(content)
+        told = stranger.verify(files[0], "--trust", str(files[1]), code=0)
     assert told["verdict"] == "valid"
     return bundle, raw

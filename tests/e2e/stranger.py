@@ -34,6 +34,11 @@ class Stranger:
         shutil.copytree(PROOFS, folder / "proofs", ignore=ignored)
         return cls(folder)
 
+    @classmethod
+    def settled_in(cls, folder: Path) -> Stranger:
+        """Somebody who has been in the folder before, so that nothing is compiled anew."""
+        return cls(folder) if folder.exists() else cls.in_folder(folder)
+
     def verify(self, bundle: Path, *more: str, code: int) -> Any:
         """Run ``python -m proofs``, which must end with ``code``; return its report."""
         done = self.python("-m", "proofs", str(bundle), "--json", *more)
