@@ -1,4 +1,4 @@
-"""Memory and descriptors of a process, from /proc, over time."""
+"""Memory of a process over time, and its descriptors, from /proc."""
 
 from __future__ import annotations
 
@@ -16,16 +16,14 @@ _PAGE_MB = os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 class _Sample:
     at: float
     rss_mb: float
-    fds: int
 
 
 @dataclass(slots=True)
 class Meter:
     """Samples of one process.
 
-    A node's hang or a saga more moves both numbers from one second to the next, so a third and the
-    end are windows of a tenth of the whole: the median of the memory, and the least descriptors,
-    which a leak raises and a passing connection does not.
+    A node's hang or a saga more moves the memory from one second to the next, so a third and the
+    end are medians of a tenth of the whole.
     """
 
     pid: int
@@ -33,15 +31,16 @@ class Meter:
 
     def take(self, at: float) -> None:
         """Take a sample; ``at`` is the share of the run that is over, 0 to 1."""
-        folder = Path("/proc", str(self.pid))
-        pages = int((folder / "statm").read_text().split()[1])
-        fds = sum(1 for _ in (folder / "fd").iterdir())
-        self.samples.append(_Sample(at, pages * _PAGE_MB, fds))
+        pages = int(Path("/proc", str(self.pid), "statm").read_text().split()[1])
+        self.samples.append(_Sample(at, pages * _PAGE_MB))
 
-    def around(self, at: float) -> tuple[float, int]:
-        """Return memory (MB) and descriptors in the tenth of the run that ends at ``at``."""
+    def descriptors(self) -> int:
+        """Return how many descriptors are open now."""
+        return sum(1 for _ in Path("/proc", str(self.pid), "fd").iterdir())
+
+    def around(self, at: float) -> float:
+        """Return the memory (MB) in the tenth of the run that ends at ``at``."""
         window = [item for item in self.samples if at - 0.1 <= item.at <= at]
         if not window:
             raise ValueError(f"nothing was measured around {at:.0%} of the run")
-        median = statistics.median(item.rss_mb for item in window)
-        return round(median, 1), min(item.fds for item in window)
+        return round(statistics.median(item.rss_mb for item in window), 1)

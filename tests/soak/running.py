@@ -44,9 +44,14 @@ _IN_FLIGHT: Final = 8
 #: The token's owner stops new mints for so long, so often: sagas roll back, too.
 _PAUSE_EVERY_S: Final = 20.0
 _PAUSE_S: Final = 3.0
+#: Descriptors are counted in a lull: no faults, no sagas, and connections that nobody uses close (a
+#: pool keeps them for 15 s). In a short soak it is shorter.
+_LULL_S: Final = 40.0
 #: After the faults, what is open has so long to end: deadlines, finality, back-off.
 _LIVENESS_S: Final = 300.0
 _SAMPLE_S: Final = 1.0
+#: Memory has come to what it needs by then: a third, and the tenth that is looked at.
+_THIRD: Final = 0.38
 
 
 @dataclass(slots=True)
@@ -68,6 +73,10 @@ class Soak:
     refused: int = 0
     pauses: int = 0
     stormed_s: float = 0.0
+    #: open descriptors in the lull after a third, and in that after the end.
+    descriptors: list[int] = field(default_factory=list)
+    #: whether all sagas had ended by then.
+    calmed: list[bool] = field(default_factory=list)
     _paused_until_s: float = field(default=0.0)
 
     async def live(self) -> bool:
@@ -83,7 +92,8 @@ class Soak:
             following = [asyncio.create_task(_follow(adapter)) for adapter in adapters.values()]
             try:
                 await self._storm(journal, adapters, lock)
-                return await self._calm(journal)
+                await self._lull(journal)
+                return all(self.calmed)
             finally:
                 for task in following:
                     task.cancel()
@@ -96,6 +106,10 @@ class Soak:
         begun_s = time.monotonic()
         sampled_s = 0.0
         while (over_s := time.monotonic() - begun_s) < self.seconds or self._is_calm(over_s):
+            if over_s >= self.seconds * _THIRD and not self.descriptors:
+                lull_s = time.monotonic()
+                await self._lull(journal)
+                begun_s += time.monotonic() - lull_s
             self.weather.blow()
             if over_s - sampled_s >= _SAMPLE_S:
                 sampled_s = over_s
@@ -107,9 +121,6 @@ class Soak:
             await asyncio.sleep(0.05)
         self.stormed_s = over_s
         self.meter.take(1.0)
-        self.weather.clear()
-        if self._paused_until_s:
-            unpause_token(self.run.devnet, "ethereum")
 
     def _is_calm(self, over_s: float) -> bool:
         """Whether no call has gone wrong yet: a slow machine makes few of them in a short soak."""
@@ -146,6 +157,20 @@ class Soak:
             pause_token(self.run.devnet, "ethereum")
             self.pauses += 1
             self._paused_until_s = over_s + _PAUSE_S
+
+    async def _lull(self, journal: SqliteJournal) -> None:
+        """Let everything end without faults, and count descriptors."""
+        self.weather.clear()
+        if self._paused_until_s:
+            unpause_token(self.run.devnet, "ethereum")
+            self._paused_until_s = 0.0
+        self.calmed.append(await self._calm(journal))
+        over_s = time.monotonic() + min(_LULL_S, self.seconds / 60)
+        least = self.meter.descriptors()
+        while time.monotonic() < over_s:
+            await asyncio.sleep(_SAMPLE_S / 10)
+            least = min(least, self.meter.descriptors())
+        self.descriptors.append(least)
 
     async def _calm(self, journal: SqliteJournal) -> bool:
         give_up_s = time.monotonic() + _LIVENESS_S
@@ -237,8 +262,7 @@ def _plan(run: Run) -> Path:
 def _result(
     state: Soak, seed: int, rate: float, states: list[str], wrong: list[str]
 ) -> dict[str, Any]:
-    third_mb, third_fds = state.meter.around(0.38)
-    end_mb, end_fds = state.meter.around(1.0)
+    third_fds, end_fds = state.descriptors[0], state.descriptors[-1]
     fired = state.weather.fired
     return {
         "minutes": round(state.stormed_s / 60, 2),
@@ -250,8 +274,8 @@ def _result(
         "calls": state.weather.calls,
         "faults": fired.total(),
         "ways": {way: sum(n for (_, w), n in fired.items() if w == way) for _, way in fired},
-        "rss_third_mb": third_mb,
-        "rss_end_mb": end_mb,
+        "rss_third_mb": state.meter.around(_THIRD),
+        "rss_end_mb": state.meter.around(1.0),
         "fds_third": third_fds,
         "fds_end": end_fds,
         "wrong": wrong,
