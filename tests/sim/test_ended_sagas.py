@@ -8,7 +8,7 @@ import pytest
 from coordinator import forgetting
 from coordinator.driving import Driver
 from coordinator.errors import ReservationShort
-from coordinator.journal.base import Entry
+from coordinator.journal.base import Entry, SagaRow
 from coordinator.runner import Runner
 from coordinator.watchdog import Watchdog
 from tests.sim.later import afterwards, until
@@ -45,6 +45,30 @@ def test_what_ended_is_named_once_as_long_as_it_is_recent() -> None:
         assert runner.ended.recent() == []
 
     afterwards(world, story)
+
+
+def test_who_looks_each_minute_begins_where_the_last_look_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World("single").run()
+    asked: list[int] = []
+
+    async def story(runner: Runner, _queue: asyncio.Queue[str]) -> None:
+        read = runner.journal.sagas_after
+
+        def sagas_after(position: int) -> list[SagaRow]:
+            asked.append(position)
+            return read(position)
+
+        monkeypatch.setattr(runner.journal, "sagas_after", sagas_after)
+        assert runner.ended.recent() == [saga_id(0)]
+        assert runner.ended.recent() == []
+        runner.ended.look_anew()
+        assert runner.ended.recent() == [saga_id(0)]
+
+    afterwards(world, story)
+    last = len(world.store.records)
+    assert asked == [0, last, 0]
 
 
 def test_a_saga_that_was_opened_again_is_watched_until_it_is_buried_anew() -> None:
