@@ -18,6 +18,9 @@ class Readable(Streams, Protocol):
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""
 
+    def saga(self, saga: str) -> SagaRow | None:
+        """Return the row of a saga, None if there is none of this id."""
+
 
 def load(journal: Readable, saga: str) -> SagaState:
     """Return the fold of ``saga``.

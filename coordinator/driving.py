@@ -115,8 +115,10 @@ class Driver:
         )
 
     def row(self, saga: str) -> SagaRow:
-        """Return the overview of one saga."""
-        return next(row for row in self.journal.sagas() if row.saga == saga)
+        """Return the overview of one saga, which is there."""
+        row = self.journal.saga(saga)
+        assert row is not None
+        return row
 
     # ------------------------------------------------------------ taking up
 

@@ -174,6 +174,8 @@ def find_saga(journal: Readable, prefix: str) -> str:
     Raises:
         PlanError: none or several do.
     """
+    if journal.saga(prefix.upper()) is not None:
+        return prefix.upper()
     head, gap, tail = prefix.upper().partition("…")
     matches = [
         row.saga for row in journal.sagas() if row.saga.startswith(head) and row.saga.endswith(tail)

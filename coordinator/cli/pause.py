@@ -54,7 +54,8 @@ async def _pause(options: "Options", target: Target) -> None:
     try:
         if target.scope == "saga":
             name = find_saga(journal, target.name)
-            was = any(row.paused for row in journal.sagas() if row.saga == name)
+            row = journal.saga(name)
+            was = row is not None and row.paused
             state = await pause_saga(journal, name, by=target.by, reason=target.reason)
             assert state.pause is not None
             _tell(options, journal, config, state.pause, recorded=not was, states=[state])

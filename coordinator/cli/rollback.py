@@ -32,7 +32,7 @@ def rollback(
 
 async def _ask(options: Options, saga: str, by: str, reason: str) -> None:
     from coordinator.app import open_journal
-    from coordinator.journal.liveness import live
+    from coordinator.journal.liveness import is_attended
     from coordinator.service import ask_rollback, find_saga, load
 
     config = options.load_run()
@@ -42,8 +42,7 @@ async def _ask(options: Options, saga: str, by: str, reason: str) -> None:
         state = load(journal, name)
         if state.asked is None or state.state != "running":
             state = await ask_rollback(journal, name, by=by, reason=reason)
-        row = next(row for row in journal.sagas() if row.saga == name)
-        attended = row.driver is not None and live(config.journal_path, row.driver)
+        attended = is_attended(journal, name)
     finally:
         await journal.close()
     assert state.asked is not None

@@ -74,7 +74,7 @@ async def give(options: Options, saga: str, step_id: str, asked: Asked, check: C
         CoordinatorError: it is not taken; the message names the verdicts that are.
     """
     from coordinator.app import open_journal
-    from coordinator.journal.liveness import live
+    from coordinator.journal.liveness import is_attended
     from coordinator.service import find_saga, load, record_verdict, require_allowed
 
     config = options.load_run()
@@ -94,8 +94,7 @@ async def give(options: Options, saga: str, step_id: str, asked: Asked, check: C
             journal, name, step_id, direction=direction, verdict=asked.verdict,
             by=asked.by, reason=asked.reason, args=asked.args if args is None else args,
         )  # fmt: skip
-        row = next(row for row in journal.sagas() if row.saga == name)
-        attended = row.driver is not None and live(config.journal_path, row.driver)
+        attended = is_attended(journal, name)
     finally:
         await journal.close()
     value: dict[str, Any] = {"v": 1, "type": "verdict", "saga": name, **state.verdicts[-1]}

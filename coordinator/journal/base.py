@@ -169,6 +169,9 @@ class Journal(Protocol):
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""
 
+    def saga(self, saga: str) -> SagaRow | None:
+        """Return the row of a saga, None if there is none of this id."""
+
     def sagas_after(self, position: int) -> list[SagaRow]:
         """Return the rows of sagas with a record past ``position``; older ones cost nothing."""
 

@@ -9,11 +9,14 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from coordinator.errors import JournalError
 
-__all__ = ["Instance", "live"]
+if TYPE_CHECKING:
+    from coordinator.journal.sqlite import SqliteJournal
+
+__all__ = ["Instance", "is_attended", "live"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
@@ -75,6 +78,12 @@ def live(journal: Path, instance: str) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def is_attended(journal: "SqliteJournal", saga: str) -> bool:
+    """Whether a live process says that it drives the saga."""
+    row = journal.saga(saga)
+    return row is not None and row.driver is not None and live(journal.path, row.driver)
 
 
 def _path(journal: Path, name: str) -> Path:

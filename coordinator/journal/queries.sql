@@ -171,6 +171,13 @@ FROM sagas s JOIN records r ON r.stream = 'saga:' || s.saga
     AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = 'saga:' || s.saga)
 WHERE s.key = ?;
 
+-- name: saga_row
+SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s, s.started_ms,
+       CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver
+FROM sagas s JOIN records r ON r.stream = 'saga:' || s.saga
+    AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = 'saga:' || s.saga)
+WHERE s.saga = ?;
+
 -- name: meta_get
 SELECT value FROM meta WHERE name = ?;
 

@@ -131,10 +131,17 @@ class JournalReader:
     def _time_ms(self, position: int) -> int:
         return int(self.connection.execute(QUERIES["record_at_ms"], (position,)).get)
 
+    def saga(self, saga: str) -> SagaRow | None:
+        """Return the row of a saga, None if there is none of this id."""
+        return self._row("saga_row", saga)
+
     def saga_of_key(self, key: str) -> SagaRow | None:
         """Return the saga that an idempotency key started, for ever."""
+        return self._row("saga_with_key", key)
+
+    def _row(self, query: str, value: str) -> SagaRow | None:
         with reading(self.path):
-            row = self.connection.execute(QUERIES["saga_with_key"], (key,)).fetchone()
+            row = self.connection.execute(QUERIES[query], (value,)).fetchone()
         return None if row is None else _saga_row(row)
 
     def raw(self, tx_id: str) -> bytes:

@@ -347,13 +347,20 @@ class SqliteJournal:
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""
         rows = self._reader.sagas(open_only=open_only)
-        if not self._drivers:
-            return rows
-        return [replace(row, driver=self._drivers.get(row.saga, row.driver)) for row in rows]
+        return [self._as_noted(row) for row in rows] if self._drivers else rows
+
+    def saga(self, saga: str) -> SagaRow | None:
+        """Return the row of a saga, None if there is none of this id."""
+        row = self._reader.saga(saga)
+        return None if row is None else self._as_noted(row)
+
+    def _as_noted(self, row: SagaRow) -> SagaRow:
+        """Return the row with what `drive` noted and the disk does not have yet."""
+        return replace(row, driver=self._drivers.get(row.saga, row.driver))
 
     def sagas_after(self, position: int) -> list[SagaRow]:
         """Return the rows of sagas with a record past ``position``; older ones cost nothing."""
-        return self._reader.sagas_after(position)
+        return [self._as_noted(row) for row in self._reader.sagas_after(position)]
 
     def position_at(self, at_ms: int) -> int:
         """Return the position of the last record before host time ``at_ms`` (Unix ms)."""

@@ -1024,3 +1024,15 @@ def test_a_time_has_a_position(journal: Journal) -> None:
 
     times = (0, 100, 101, 200, 201, 300, 301)
     assert [journal.position_at(at_ms) for at_ms in times] == [0, 0, 1, 1, 3, 3, 4]
+
+
+def test_a_saga_is_found_by_its_id_alone(journal: Journal) -> None:
+    async def scenario() -> None:
+        await journal.append(AMY, 0, [started("amy")])
+        await journal.append(BOB, 0, [started("bob")])
+
+    run(scenario)
+
+    assert [journal.saga("amy"), journal.saga("bob")] == journal.sagas()
+    assert journal.saga("am") is None
+    assert journal.saga("saga:amy") is None

@@ -71,6 +71,9 @@ class FaultyJournal:
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         return self._inner.sagas(open_only=open_only)
 
+    def saga(self, saga: str) -> SagaRow | None:
+        return self._inner.saga(saga)
+
     def sagas_after(self, position: int) -> list[SagaRow]:
         return self._inner.sagas_after(position)
 

@@ -159,6 +159,9 @@ class MemoryJournal:
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         return self._reader.sagas(open_only=open_only)
 
+    def saga(self, saga: str) -> SagaRow | None:
+        return self._reader.saga(saga)
+
     def sagas_after(self, position: int) -> list[SagaRow]:
         return self._reader.sagas_after(position)
 
