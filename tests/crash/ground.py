@@ -180,7 +180,8 @@ def points_of(ground: Ground, end: str) -> tuple[str, ...]:
     """Every point of a run that nobody disturbs; that run, once for each ground, is judged too.
 
     An append is called by the last record that it holds: whether a record shares the append of the
-    next one is a matter of milliseconds, and so is whether there is one at all of `_BY_CHANCE`.
+    next one is a matter of milliseconds, and so is whether there is one at all of `_BY_CHANCE`, or
+    whether anything is done a second time, for a node that was too busy the first time.
     """
     if end in ground.points:
         return ground.points[end]
@@ -189,7 +190,7 @@ def points_of(ground: Ground, end: str) -> tuple[str, ...]:
         life.ended()
         assert run.verdict() == [], life.story()
     lines = [line for line in life.passed() if not line.startswith("lost")]
-    ground.points[end] = tuple(name for name in map(named, lines) if name)
+    ground.points[end] = tuple(name for name in map(named, lines) if name and name.endswith("#1"))
     return ground.points[end]
 
 
