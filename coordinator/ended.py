@@ -65,7 +65,8 @@ class EndedSagas:
     def see(self, live: "Live") -> None:
         """Watch a saga that has just ended, or was found to have ended not long ago."""
         state = live.state
-        self._looked[state.saga] = self._runner.clock.now_ms()
+        if state.state in ENDS:
+            self._looked[state.saga] = self._runner.clock.now_ms()
         depths = self._depths(state) if state.state in ENDS else {}
         if not depths or state.saga in self._watched:
             return

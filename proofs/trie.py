@@ -158,8 +158,9 @@ def descend(node: bytes, path: bytes, at: int, *, after_extension: bool) -> Step
     """
     offset, end = 0, len(node)
     while True:
-        inner = node[offset:end]
-        spans = [(a + offset, b + offset) for a, b in rlp.elements(inner, CHILDREN + 1)]
+        spans = rlp.elements(node[offset:end], CHILDREN + 1)
+        if offset:
+            spans = [(start + offset, stop + offset) for start, stop in spans]
         if len(spans) == CHILDREN + 1:
             _check_branch(node, spans)
             if at == len(path):
@@ -197,9 +198,11 @@ def _check_branch(node: bytes, spans: Sequence[tuple[int, int]]) -> None:
     """Check each child's form; siblings are not followed, their hashes already bind them."""
     taken = 0
     for start, end in spans[:-1]:
-        if end - start > 1 or node[start] != 0x80:
+        if end - start != 33 or node[start] != 0xA0:  # else it is named by 32 bytes, as most are
+            if end - start == 1 and node[start] == 0x80:
+                continue
             _check_reference(node, start, end)
-            taken += 1
+        taken += 1
     taken += rlp.string(node, *spans[-1]) != b""
     _check(taken >= 2, "a branch that does not branch")
 

@@ -161,9 +161,6 @@ WHERE r.position > ? AND +r.stream >= 'saga:' AND +r.stream < 'saga;'
     AND r.sseq = (SELECT max(sseq) FROM records WHERE stream = r.stream)
 ORDER BY s.started_ms, s.saga;
 
--- name: record_at_ms
-SELECT CAST(json_extract(CAST(body AS TEXT), '$.at') AS INTEGER) FROM records WHERE position = ?;
-
 -- name: saga_with_key
 SELECT s.saga, s.plan, s.digest, s.key, s.state, s.stuck, s.paused, s.deadline_s, s.started_ms,
        CAST(json_extract(CAST(r.body AS TEXT), '$.at') AS INTEGER), r.sseq, s.driver

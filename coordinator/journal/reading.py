@@ -124,12 +124,16 @@ class JournalReader:
 
     def position_at(self, at_ms: int) -> int:
         """Return the position of the last record before host time ``at_ms`` (Unix ms)."""
-        positions = range(1, self.last_position() + 1)
-        with reading(self.path):
-            return bisect_left(positions, at_ms, key=self._time_ms)
+        return bisect_left(range(1, self.last_position() + 1), at_ms, key=self._time_ms)
 
     def _time_ms(self, position: int) -> int:
-        return int(self.connection.execute(QUERIES["record_at_ms"], (position,)).get)
+        record = self.record_at(position)
+        if record is None:
+            raise JournalError(
+                f"the journal is damaged: there is no record at position {position}. Run "
+                "'coordinator journal check', then see README.md, 'A lost or old journal'."
+            )
+        return record.at_ms
 
     def saga(self, saga: str) -> SagaRow | None:
         """Return the row of a saga, None if there is none of this id."""

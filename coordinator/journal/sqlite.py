@@ -346,8 +346,7 @@ class SqliteJournal:
 
     def sagas(self, *, open_only: bool = False) -> list[SagaRow]:
         """Return saga rows, oldest first."""
-        rows = self._reader.sagas(open_only=open_only)
-        return [self._as_noted(row) for row in rows] if self._drivers else rows
+        return [self._as_noted(row) for row in self._reader.sagas(open_only=open_only)]
 
     def saga(self, saga: str) -> SagaRow | None:
         """Return the row of a saga, None if there is none of this id."""
@@ -356,7 +355,9 @@ class SqliteJournal:
 
     def _as_noted(self, row: SagaRow) -> SagaRow:
         """Return the row with what `drive` noted and the disk does not have yet."""
-        return replace(row, driver=self._drivers.get(row.saga, row.driver))
+        if row.saga not in self._drivers:
+            return row
+        return replace(row, driver=self._drivers[row.saga])
 
     def sagas_after(self, position: int) -> list[SagaRow]:
         """Return the rows of sagas with a record past ``position``; older ones cost nothing."""

@@ -8,7 +8,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import pytest
+
 from adapters.errors import AdapterError, Transient, WrongChain
+from coordinator.appending import load
+from coordinator.cli import exits
 from coordinator.cli.output import Output
 from coordinator.cli.sweep import Sweep
 from coordinator.driving import Driver
@@ -252,3 +256,23 @@ def test_a_saga_that_another_process_ended_after_the_start_is_watched(tmp_path: 
             await until(lambda: len(driver.runner.ended), 12)
 
     scene.tell(story)
+
+
+def test_a_service_names_what_it_leaves_open_and_says_that_nobody_drives_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = Scene(tmp_path)
+
+    async def story() -> None:
+        await scene.start(POLY_ONLY)
+        async with scene.service() as (driver, sweep):
+            await until(lambda: scene.states() == ["committed"])
+            await scene.start(ALL_CHAINS)
+            await until(lambda: driver.driven() == [ALL_CHAINS])
+            assert sweep.code(driver) == exits.of_saga(load(driver.journal, ALL_CHAINS))
+            await driver.leave()
+            (left,) = driver.journal.sagas(open_only=True)
+            assert (left.saga, left.driver, driver.driven()) == (ALL_CHAINS, None, [])
+
+    scene.tell(story)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [ALL_CHAINS]

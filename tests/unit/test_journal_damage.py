@@ -306,3 +306,14 @@ def test_a_signed_head_with_a_column_of_another_type_is_damage(column: int, valu
     row[column] = value
     with pytest.raises(JournalError, match=r"the signed head of .* records is none"):
         _checkpoint(tuple(row))
+
+
+@pytest.mark.parametrize("body", ["x'00'", "CAST('{}' AS BLOB)", "CAST('null' AS BLOB)"])
+def test_the_position_of_a_time_is_not_taken_from_damaged_records(scene: Scene, body: str) -> None:
+    scene.change(f"UPDATE records SET body = {body} WHERE position = 1")
+    reader = open_readonly(scene.path)
+    try:
+        with pytest.raises(JournalError, match="the journal is damaged: record 1 of"):
+            reader.position_at(1)
+    finally:
+        reader.shut()
