@@ -191,11 +191,13 @@ def _everything(reader: JournalReader) -> dict[str, Any]:
     ]
     seen["sagas"] = reader.sagas()
     seen["open"] = reader.sagas(open_only=True)
-    seen["heads"] = reader.checkpoints()
+    # When a head was last found to be the newest is a hint, like who drives: no hash covers it.
+    seen["heads"] = [(head.size, head.root, head.note) for head in reader.checkpoints()]
     run = reader.connection.execute
     with reading(reader.path):
         for table in _TABLES:
-            seen[f"table {table}"] = run(f"SELECT * FROM {table} ORDER BY 1, 2").fetchall()
+            columns = "size, root, note" if table == "checkpoints" else "*"
+            seen[f"table {table}"] = run(f"SELECT {columns} FROM {table} ORDER BY 1, 2").fetchall()
         seen["schema"] = run("SELECT type, name, sql FROM sqlite_schema ORDER BY name").fetchall()
     return seen
 
