@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import ExitStack
 from itertools import count
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.e2e.evm_scene import Deployment
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many again as cores: tests on real nodes wait a third of their time."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return cores + max(1, cores // 2)
+
 
 # A failure prints the blob that replays it. No deadline per example: the machine may be busy.
 hypothesis.settings.register_profile("house", print_blob=True, deadline=None)

@@ -13,10 +13,11 @@ def test_a_plan_ends_as_it_should_when_no_call_breaks(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_plan_survives_each_single_fault(case: Case) -> None:
-    counts = Counts("single")
+    counts, known = Counts("single"), set[bytes]()
     for single in singles(case):
         with counts.judging():
-            counts.add(hold(single, resume=bool(single.ways & {"crash_before", "crash_after"})))
+            crashed = bool(single.ways & {"crash_before", "crash_after"})
+            counts.add(hold(single, known, resume=crashed))
     # A refused first step leaves little that could break.
     counts.tell(("append/error", "append/lost", "append/crash_before", "append/crash_after"))
     assert counts.worlds > 10
