@@ -7,7 +7,6 @@ import json
 import random
 import subprocess
 import sys
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +16,7 @@ from tests.bench.figures import machine
 from tests.reliability.bars import bars_of
 from tests.reliability.depths import DEPTHS
 from tests.reliability.heat import heat_map
-from tests.reliability.jobs import ROOT, Ran, run_all
+from tests.reliability.jobs import ROOT, remaining, run_all
 from tests.reliability.lines import read
 from tests.reliability.report import Findings, markdown
 
@@ -25,6 +24,8 @@ _REPORT: Final = ROOT / "tests" / "REPORT.md"
 _PICTURE: Final = ROOT / "tests" / "REPORT.svg"
 #: Logs and lines of each run; git-ignored.
 _RUNS: Final = ROOT / ".bench" / "reliability"
+#: What a run's figures depend on; it is there from the start.
+_ABOUT: Final = "about.json"
 
 
 def main() -> int:
@@ -33,28 +34,34 @@ def main() -> int:
     parser.add_argument("depth", choices=DEPTHS)
     parser.add_argument("--seed", type=int, help="repeats a run's choices")
     parser.add_argument("--only", nargs="+", metavar="JOB", help="leave the other jobs out")
-    parser.add_argument("--again", type=Path, metavar="FOLDER", help="report a run that is over")
+    parser.add_argument(
+        "--again", type=Path, metavar="FOLDER",
+        help="go on with a run that was interrupted, or report one that is over",
+    )  # fmt: skip
     arguments = parser.parse_args()
     depth = DEPTHS[arguments.depth]
     names = arguments.only or [job.name for job in depth.jobs]
     unknown = sorted(set(names) - {job.name for job in depth.jobs})
     if unknown:
         parser.error(f"{depth.name} has no job {', '.join(unknown)}")
+    wanted = [job for job in depth.jobs if job.name in names]
+    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
     if arguments.again:
         folder = arguments.again
-        about, jobs = _recalled(folder)
+        about = json.loads((folder / _ABOUT).read_text())
+        now = _about(about["seed"])
+        if remaining(wanted, folder):
+            if now["commit"] != about["commit"]:
+                parser.error(f"{folder} is of {about['commit']}, and this is {now['commit']}")
+            about["gone on"] = ", ".join(filter(None, [about.get("gone on"), now["taken"]]))
     else:
-        seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
         folder = _RUNS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}-{depth.name}"
         folder.mkdir(parents=True)
-        common = {
-            "RELIABILITY_DEPTH": depth.name,
-            **dict.fromkeys(("RELIABILITY_SEED", "CRASH_SEED", "ADVERSITY_SEED"), str(seed)),
-        }
         about = _about(seed)
-        wanted = [job for job in depth.jobs if job.name in names]
-        jobs = run_all(wanted, folder, common, _say)
-        (folder / "jobs.json").write_text(json.dumps([about, [asdict(job) for job in jobs]]))
+    (folder / _ABOUT).write_text(json.dumps(about))
+    seeds = ("RELIABILITY_SEED", "CRASH_SEED", "ADVERSITY_SEED")
+    common = {"RELIABILITY_DEPTH": depth.name, **dict.fromkeys(seeds, str(about["seed"]))}
+    jobs = run_all(wanted, folder, common, _say)
     lines = read(folder)
     found = Findings(depth.name, about, lines, jobs, bars_of(lines, jobs, depth.least))
     _REPORT.write_text(markdown(found), encoding="utf-8")
@@ -62,12 +69,6 @@ def main() -> int:
     missed = [bar.name for bar in found.bars if bar.holds is False]
     _say(f"{_REPORT.relative_to(ROOT)}: {', '.join(missed) or 'no bar'} missed; logs in {folder}")
     return 1 if missed else 0
-
-
-def _recalled(folder: Path) -> tuple[dict[str, Any], list[Ran]]:
-    about, jobs = json.loads((folder / "jobs.json").read_text())
-    tuples = ("skipped", "broken")
-    return about, [Ran(**{**job, **{name: tuple(job[name]) for name in tuples}}) for job in jobs]
 
 
 def _about(seed: int) -> dict[str, Any]:

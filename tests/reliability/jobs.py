@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from xml.etree import ElementTree as ET
@@ -19,7 +21,7 @@ from tests.reliability.notes import FOLDER
 if TYPE_CHECKING:
     from tests.reliability.depths import Job
 
-__all__ = ["ROOT", "Ran", "run_all"]
+__all__ = ["ROOT", "Ran", "remaining", "run_all"]
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -48,10 +50,12 @@ def run_all(
     jobs: Sequence[Job], folder: Path, common: Mapping[str, str], say: Callable[[str], None]
 ) -> list[Ran]:
     """Run what is timed, then the others one after the other, and beside them what mostly waits;
-    return all in the order of ``jobs``.
+    return all in the order of ``jobs``. What is over in ``folder`` is taken as it was.
     """
-    ran = {job.name: run(job, folder, common, say) for job in jobs if job.alone}
-    beside = [job for job in jobs if job.beside]
+    left = remaining(jobs, folder)
+    ran = {job.name: _recalled(job, folder) for job in jobs if job not in left}
+    ran |= {job.name: run(job, folder, common, say) for job in left if job.alone}
+    beside = [job for job in left if job.beside]
     with ThreadPoolExecutor(max_workers=len(beside) + 1) as threads:
         begun = {job.name: threads.submit(run, job, folder, common, say) for job in beside}
         rest = [job for job in jobs if job.name not in ran | begun]
@@ -59,13 +63,35 @@ def run_all(
         return [ran[job.name] if job.name in ran else begun[job.name].result() for job in jobs]
 
 
+def remaining(jobs: Sequence[Job], folder: Path) -> list[Job]:
+    """Return those of ``jobs`` that have not come to an end in ``folder``."""
+    return [job for job in jobs if not _ended(job, folder).exists()]
+
+
+def _ended(job: Job, folder: Path) -> Path:
+    return folder / f"{job.name}.json"
+
+
+def _recalled(job: Job, folder: Path) -> Ran:
+    form = json.loads(_ended(job, folder).read_text(encoding="utf-8"))
+    return Ran(**{**form, **{name: tuple(form[name]) for name in ("skipped", "broken")}})
+
+
 def run(job: Job, folder: Path, common: Mapping[str, str], say: Callable[[str], None]) -> Ran:
-    """Run a job; its output and its lines for the report go to ``folder``."""
+    """Run a job; its output, its lines for the report and how it ended go to ``folder``."""
+    ran = _run(job, folder, common, say)
+    _ended(job, folder).write_text(json.dumps(asdict(ran)), encoding="utf-8")
+    return ran
+
+
+def _run(job: Job, folder: Path, common: Mapping[str, str], say: Callable[[str], None]) -> Ran:
     results = folder / f"{job.name}.xml"
     arguments = [*job.arguments]
     if job.is_pytest:
         arguments.append(f"--junitxml={results}")
-    told = folder / RETOLD if job.retold else folder
+    told = (folder / RETOLD if job.retold else folder) / job.name
+    # What an interrupted one had told would count twice.
+    shutil.rmtree(told, ignore_errors=True)
     environment = {**common, **job.environment}
     settings = " ".join(f"{name}={value}" for name, value in environment.items())
     command = f"{settings} python {' '.join(job.arguments)}"

@@ -57,25 +57,25 @@ class Sum:
 
 
 def read(folder: Path) -> list[Line]:
-    """Read every line in ``folder``, and with them what is wrong by those that are retold: what is
-    well would count twice.
+    """Read every line that jobs have left in ``folder``, each in one of its own; of those that are
+    retold only what is wrong, for what is well would count twice.
 
     Raises:
         ValueError: a line is not what `note` writes; a report must not leave it out in silence.
     """
-    return _lines_in(folder) + [line for line in _lines_in(folder / RETOLD) if line.bad]
+    paths = sorted(folder.rglob("*.jsonl"))
+    retold = [path for path in paths if folder / RETOLD in path.parents]
+    told = [line for path in paths if path not in retold for line in _lines_in(path)]
+    return told + [line for path in retold for line in _lines_in(path) if line.bad]
 
 
-def _lines_in(folder: Path) -> list[Line]:
+def _lines_in(path: Path) -> list[Line]:
     found = []
-    for path in sorted(folder.glob("*.jsonl")):
-        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            try:
-                found.append(_line(json.loads(text)))
-            except (ValueError, KeyError, TypeError) as error:
-                raise ValueError(
-                    f"{path}, line {number} is none of the report's: {error}"
-                ) from error
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            found.append(_line(json.loads(text)))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}, line {number} is none of the report's: {error}") from error
     return found
 
 

@@ -13,7 +13,7 @@ from tests.mutants.table import MUTANTS
 from tests.reliability.bars import bars_of
 from tests.reliability.depths import DEPTHS, Job
 from tests.reliability.heat import heat_map
-from tests.reliability.jobs import Ran, run_all
+from tests.reliability.jobs import Ran, remaining, run_all
 from tests.reliability.lines import RETOLD, Line, read
 from tests.reliability.notes import FOLDER, note
 from tests.reliability.report import Findings, markdown
@@ -261,6 +261,32 @@ note("sim", "single", fired=1, bad=1, runs=1, rules=["I4"])
 
 
 GATE = ("gate", "deep")
+
+
+def test_a_run_that_was_interrupted_goes_on_with_what_is_not_over(tmp_path: Path) -> None:
+    """What the interrupted job had told by then does not count beside what it tells again."""
+    tells = """
+import pathlib, sys
+from tests.reliability.notes import note
+note("sim", "single", fired=int(sys.argv[1]), bad=0, runs=5)
+flag = pathlib.Path(sys.argv[2])
+sys.exit(4 if flag.exists() else flag.touch())
+"""
+    first, second = [
+        Job(name, ("-c", tells, fired, str(tmp_path / f"{name}.flag")), is_pytest=False)
+        for name, fired in (("first", "1"), ("second", "20"))
+    ]
+    ended = run_all([first, second], tmp_path, {}, lambda _: None)
+    (tmp_path / "second.json").unlink()
+    assert remaining([first, second], tmp_path) == [second]
+
+    said: list[str] = []
+    again = run_all([first, second], tmp_path, {}, said.append)
+    assert [job.code for job in again] == [0, 4]
+    assert again[0] == ended[0]
+    assert [line.partition(":")[0] for line in said] == ["second"] * 2
+    assert [line.fired for line in read(tmp_path)] == [1, 20]
+    assert remaining([first, second], tmp_path) == []
 
 
 def test_the_map_has_a_cell_for_each_way_and_point_and_survives_odd_names() -> None:
