@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tests.e2e.evm_scene import Deployment
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Half as many again as cores: tests on real nodes wait a third of their time."""
     cores = (
