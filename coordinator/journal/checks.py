@@ -87,6 +87,11 @@ class Checks:
         self._pauses = None
         self._tops.clear()
 
+    def written(self, stream: str) -> None:
+        """Note that ``stream`` has new records, of the open transaction."""
+        if stream == OPERATOR_STREAM:
+            self._pauses = None
+
     def count(self, name: str, values: Any) -> None:
         """Keep what is remembered in step with a change that is about to be written."""
         if name == "claim_insert":
@@ -183,9 +188,7 @@ class Checks:
         stream, first = request.stream, request.entries[0]
         if not stream.startswith(SAGA_PREFIX):
             return
-        head = self._run(QUERIES["head"], (OPERATOR_STREAM, None)).fetchone()
-        seq = 0 if head is None else head[0]
-        if self._pauses is None or self._pauses.seq != seq:
+        if self._pauses is None:
             rows = self._run(QUERIES["records_of_stream"], (OPERATOR_STREAM, 1)).fetchall()
             self._pauses = fold_pauses([read_record(row) for row in rows])
         if not self._pauses.standing:

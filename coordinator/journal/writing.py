@@ -122,6 +122,7 @@ class Writer:
                 "nothing was written and nothing of this was sent"
             ) from error
         self._write(records, digests, fresh)
+        self._checks.written(request.stream)
         self._change(derived)
         if len(self._heads) >= _HEADS_KEPT:
             self._heads.clear()

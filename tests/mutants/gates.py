@@ -126,6 +126,15 @@ GATES: Final[tuple[Mutant, ...]] = (
         "                if begins_a_step is not None:\n",
     ),
     broken(
+        "who pauses is not bound by it",
+        "R11",
+        "tests/unit/test_pauses.py::test_who_pauses_is_bound_by_it_as_well",
+        "Failed: DID NOT RAISE",
+        "coordinator.journal.writing",
+        "        self._checks.written(request.stream)\n",
+        "",
+    ),
+    broken(
         "a pause holds back nothing",
         "R11",
         "tests/unit/test_pauses.py::test_a_paused_chain_holds_back_its_own_steps_only",

@@ -105,6 +105,34 @@ def test_who_pauses_is_bound_by_it_as_well(place: tuple[Path, Path]) -> None:
     asyncio.run(story())
 
 
+def test_a_pause_holds_back_what_comes_after_it_in_the_same_commit(
+    place: tuple[Path, Path],
+) -> None:
+    async def story() -> None:
+        journal = SqliteJournal(*place)
+        begun, raw = begins("0x1", 1)
+        await journal.append("saga:amy", 0, [started("amy", plan=PLAN), begun], [raw])
+        entry, raw = begins("0x2", 2, step="coin", chain="bitcoin")
+        commits = 0
+
+        def count() -> bool:
+            nonlocal commits
+            commits += 1
+            return False
+
+        journal._connection.set_commit_hook(count)
+        _, refused = await asyncio.gather(
+            pause(journal, "chain", "bitcoin", **WHO),
+            journal.append("saga:amy", 2, [entry], [raw]),
+            return_exceptions=True,
+        )
+        assert isinstance(refused, Fenced)
+        assert commits == 1
+        await journal.close()
+
+    asyncio.run(story())
+
+
 def test_nothing_but_the_first_attempt_of_a_forward_is_ever_held_back(
     place: tuple[Path, Path],
 ) -> None:
