@@ -51,14 +51,15 @@ class Turn:
     """A single use object: ``await Turn(runner, saga, live).take()``."""
 
     __slots__ = (
-        "_away", "_decided", "_draft", "_live", "_preparing", "_runner", "_saga", "_sending",
-        "_state",
+        "_away", "_began", "_decided", "_draft", "_live", "_preparing", "_runner", "_saga",
+        "_sending", "_state",
     )  # fmt: skip
 
     def __init__(self, runner: "Runner", saga: str, live: "Live") -> None:
         self._runner = runner
         self._saga = saga
         self._live = live
+        self._began = runner.now()
         self._preparing = Preparing(runner, live)
         self._sending = Sending(runner, live)
         #: the fold including what this turn has drafted and not yet made durable.
@@ -370,33 +371,45 @@ class Turn:
         if state.state in ENDS and not has_open_claims(state) and not live.recheck:
             return
         now = runner.now()
-        dues = self._repeats(now)
+        then, acted = self._decided[1:] if self._decided is not None else (now, Decision())
+        newest = self._newest(now)
+        dues = self._repeats(newest, now)
+        # What fell due while the turn was busy is due at once: nothing else would call for it.
+        if any(not isinstance(c, Send) and c not in acted.commands for c in newest.commands):
+            dues.append(now.host_ms)
         stuck_s = state.stuck["until_s"] if state.stuck else 0
-        for wait in self._newest(now).waits:
-            if wait.chain is not None:
+        for wait in newest.waits:
+            if wait.chain is not None and not self._has_come(wait.chain, wait.height, now):
                 runner.waking.at_height(self._saga, wait.chain, wait.height)
+            elif wait.chain is not None:
+                dues.append(now.host_ms)
             alarm_at_s = wait.until_s if wait.urgent else max(wait.until_s, stuck_s)
             later = (alarm_at_s, wait.next_s, wait.look_s, stuck_s)
-            dues += [at_s * 1000 for at_s in later if at_s > now.host_s]
-        if state.state == "running" and state.deadline_s >= now.host_s:
+            dues += [at_s * 1000 for at_s in later if at_s > then.host_s]
+        if state.state == "running" and state.deadline_s >= then.host_s:
             dues.append((state.deadline_s + 1) * 1000)
         if dues:
-            runner.waking.at(self._saga, min(dues))
+            runner.waking.at(self._saga, max(min(dues), now.host_ms + _SOON_MS))
 
-    def _repeats(self, now: Now) -> list[int]:
-        """When to try or send again; what fell due during this turn is due at once."""
+    def _has_come(self, chain: str, height: int, now: Now) -> bool:
+        """Whether ``chain`` has been read up to ``height`` since this turn began to look."""
+        before, after = self._began.chains.get(chain), now.chains.get(chain)
+        return after is not None and after.height >= height > (before.height if before else -1)
+
+    def _repeats(self, newest: Decision, now: Now) -> list[int]:
+        """When to try or send again what ``newest`` wants."""
         live = self._live
         away = [live.retries.get(("look", chain)) for chain in self._away]
         dues = [retry[1] for retry in away if retry is not None]
-        for command in self._newest(now).commands:
+        for command in newest.commands:
             if isinstance(command, Act):
                 retry = live.retries.get((command.step.id, command.direction))
                 if retry is not None:
                     dues.append(retry[1])
             elif isinstance(command, Send):
                 sent_ms = live.sent_ms.get((command.step.id, command.direction))
-                if sent_ms is not None:
-                    dues.append(sent_ms + self._sending.pause_ms(command.step))
+                pause_ms = self._sending.pause_ms(command.step)
+                dues.append(now.host_ms if sent_ms is None else sent_ms + pause_ms)
             elif isinstance(command, Prove):
                 retry = live.retries.get(("prove", command.step.id, command.direction))
                 if retry is not None:
@@ -405,7 +418,7 @@ class Turn:
                 retry = live.retries.get((command.step.id, "confirm"))
                 if retry is not None:
                     dues.append(retry[1])
-        return [max(due, now.host_ms + _SOON_MS) for due in dues]
+        return dues
 
     def _newest(self, now: Now) -> Decision:
         """Return what the saga needs and waits for; as decided, if nothing has moved since."""

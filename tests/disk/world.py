@@ -242,7 +242,7 @@ class DiskWorld(World):
         self.weaken(self._journal)
         store = cast("_Store", self.store)
         store.open(JournalReader(self.path, open_reader(self.path)))
-        del self.stamps[len(store.records) :]
+        del self.stamps[len(store.records) :], self.times[len(store.records) :]
         journal = _Journal(self._journal, store, self.disk, process, self._sign)
         return cast("Journal", journal)
 

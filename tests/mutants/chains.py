@@ -234,6 +234,26 @@ CHAINS: Final[tuple[Mutant, ...]] = (
         "return True",
     ),
     broken(
+        "what fell due while a turn was busy is forgotten",
+        "§3 waiting",
+        "tests/unit/test_turn.py::"
+        "test_a_deadline_that_passes_while_a_send_gets_no_answer_is_acted_on_at_once",
+        "AssertionError: it sleeps for more than 5 s",
+        "coordinator.turn",
+        "        newest = self._newest(now)\n        dues",
+        "        then, acted = now, (newest := self._newest(now))\n        dues",
+    ),
+    broken(
+        "a height that was reached while a turn was busy is waited for",
+        "§3 waiting",
+        "tests/unit/test_turn.py::"
+        "test_a_height_that_is_reached_while_a_look_takes_its_time_is_not_waited_for",
+        "AssertionError: it sleeps for more than 5 s",
+        "coordinator.turn",
+        "if wait.chain is not None and not self._has_come(wait.chain, wait.height, now):",
+        "if wait.chain is not None:",
+    ),
+    broken(
         "a lost race keeps its nonce",
         "R3",
         "tests/unit/test_claims.py::"

@@ -60,6 +60,7 @@ class Evidence:
     Attributes:
         bodies: stored bytes of every record, in commit order.
         stamps: heights of all chains when the record of the same index was written.
+        times: the same of the times of their newest blocks, which others may have replaced since.
         raws: transaction id → stored bytes.
         starts: chain → balances before anything happened.
         preimages: (saga, step) → the preimage.
@@ -73,6 +74,7 @@ class Evidence:
 
     bodies: Sequence[bytes]
     stamps: Sequence[Mapping[str, int]]
+    times: Sequence[Mapping[str, int]]
     raws: Mapping[str, bytes]
     chains: Mapping[str, SimChain]
     starts: Mapping[str, Mapping[tuple[str, str], int]]

@@ -49,15 +49,13 @@ def timely(saga: SagaView, evidence: Evidence) -> Iterator[str]:
 
 def _exposed(saga: SagaView, line: Line, evidence: Evidence) -> Iterator[str]:
     """Name the holds that were past their expiry when the commit was decided."""
-    heights = evidence.stamps[line.position - 1]
+    heights, times_s = evidence.stamps[line.position - 1], evidence.times[line.position - 1]
     pivots = any(step["class"] == "pivot" for step in saga.plan["steps"])
     for step in saga.plan["steps"]:
         expiry = saga.lines[0].data["expiries"].get(step["id"])
         if expiry is None or pivots:  # a pivot that is final decides, whatever a clock says
             continue
-        chain = evidence.chains[step["chain"]]
-        height = heights[step["chain"]]
-        time_s = chain.blocks[min(height, chain.tip.height)].time_s
+        height, time_s = heights[step["chain"]], times_s[step["chain"]]
         if height >= expiry.get("height", height + 1) or time_s >= expiry.get("time", time_s + 1):
             yield f"I10 {saga.id}: committed when hold {step['id']} was past its expiry"
 

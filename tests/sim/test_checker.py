@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace as restated
 
+from tests.sim import script as scripts
 from tests.sim.cases import Case, build
 from tests.sim.checker import Evidence, Violation, check
 from tests.sim.ledger import Receipt
+from tests.sim.script import Script
 from tests.sim.tx import decode, encode
 from tests.sim.world import evidence_of
 
@@ -99,7 +101,12 @@ def decided_twice(found: Evidence) -> Evidence:
     record = json.loads(body)
     record["seq"] = len(found.bodies) + 1
     extra = json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    return replace(found, bodies=[*found.bodies, extra], stamps=[*found.stamps, found.stamps[-1]])
+    return replace(
+        found,
+        bodies=[*found.bodies, extra],
+        stamps=[*found.stamps, found.stamps[-1]],
+        times=[*found.times, found.times[-1]],
+    )
 
 
 def proof_lost(found: Evidence) -> Evidence:
@@ -149,6 +156,15 @@ def exposed(found: Evidence) -> Evidence:
     return edited(found, b"started", expire)
 
 
+def exposed_by_time(found: Evidence) -> Evidence:
+    """The same of a hold that a time lets be refunded."""
+
+    def expire(record: dict[str, Any]) -> None:
+        record["data"]["expiries"] = {"hold": {"time": record["at"] // 1000 + 1}}
+
+    return edited(found, b"started", expire)
+
+
 def strange(found: Evidence) -> Evidence:
     """Long before the account's other claims its key signed what no record knows."""
     chain = found.chains["eth"]
@@ -178,6 +194,7 @@ SUCCESS, FAILURE = Case("reference"), Case("reference", "mint:reverted")
         ("I10", SUCCESS, both),
         ("I10", FAILURE, begun_late),
         ("I10", SUCCESS, exposed),
+        ("I10", SUCCESS, exposed_by_time),
         ("I11", SUCCESS, decided_twice),
         ("I12", SUCCESS, proof_lost),
         ("I12", FAILURE, unproven),
@@ -194,3 +211,14 @@ def test_tampered_evidence_is_refused(
         check(tamper(found))
     rules = {line.split()[0] for line in str(caught.value).splitlines()}
     assert rule in rules
+
+
+def test_a_block_that_was_replaced_since_is_not_what_a_commit_was_decided_by() -> None:
+    """The newest block of a chain that stood still is replaced long after the hold's expiry."""
+    script = Script(
+        plans=("holds:gift+cold",),
+        confirmations=3,
+        troubles=((5, "trouble", ("poly", "halted", True)), (30, "reorg", ("poly", 1, True))),
+        max_ticks=700,
+    )
+    assert scripts.perform(script) == ""

@@ -97,6 +97,8 @@ class World:
     store: MemoryStore = field(init=False)
     #: heights of all chains when record n+1 was written.
     stamps: list[Mapping[str, int]] = field(init=False, default_factory=list)
+    #: the same of the times of their newest blocks.
+    times: list[Mapping[str, int]] = field(init=False, default_factory=list)
     starts: dict[str, dict[tuple[str, str], int]] = field(init=False)
     logs: list[tuple[int, str]] = field(init=False, default_factory=list)
     lives: int = field(init=False, default=0)
@@ -135,7 +137,9 @@ class World:
 
     def _note(self, records: int) -> None:
         heights = self.stamp().heights
+        times = {name: chain.tip.time_s for name, chain in self.chains.items()}
         self.stamps.extend(heights for _ in range(records))
+        self.times.extend(times for _ in range(records))
 
     def stamp(self) -> Stamp:
         return Stamp(
@@ -431,6 +435,7 @@ def evidence_of(world: World, *, finality_broke: bool = False) -> Evidence:
     return Evidence(
         bodies=[record.body for record in world.store.records],
         stamps=world.stamps,
+        times=world.times,
         raws=world.store.raws,
         chains=world.chains,
         starts=world.starts,

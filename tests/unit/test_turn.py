@@ -2,12 +2,23 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
 
-from adapters.base import Attempt, ClaimBook, Prepared, Purpose, StepSpec, Task
+from adapters.base import (
+    Attempt,
+    ClaimBook,
+    Observation,
+    Prepared,
+    Purpose,
+    StepSpec,
+    Submission,
+    Task,
+)
+from adapters.errors import Transient
 from coordinator.clock import HostClock
 from coordinator.journal.base import Entry, Raw, Record
 from coordinator.runner import Runner
@@ -24,10 +35,11 @@ from tests.sim.memory_journal import MemoryJournal, MemoryStore
 from tests.sim.plans import ASSETS, build_chains, lock_of
 
 
-async def _until(probe: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not probe():  # noqa: ASYNC110 - the probes have no events
-            await asyncio.sleep(0.001)
+async def _until(probe: Callable[[], bool], within_s: float = 20) -> None:
+    give_up_s = time.monotonic() + within_s
+    while not probe():
+        assert time.monotonic() < give_up_s, f"it sleeps for more than {within_s} s"
+        await asyncio.sleep(0.001)
 
 
 def _transfer(name: str, chain: str) -> StepSpec:
@@ -59,33 +71,51 @@ class _Secrets:
 
 
 class _Slow(SimAdapter):
-    """A chain whose node answers only when the test lets it."""
+    """A chain whose node answers one call only when the test lets it."""
 
-    def __init__(self, chain: SimChain, assets: Mapping[str, int]) -> None:
+    def __init__(self, chain: SimChain, assets: Mapping[str, int], call: str = "prepare") -> None:
         super().__init__(chain, assets)
+        self._call = call
         self.asked = asyncio.Event()
         self.answers = asyncio.Event()
+
+    async def _answer(self, call: str) -> None:
+        if call == self._call:
+            self.asked.set()
+            await self.answers.wait()
 
     async def prepare(
         self, task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
     ) -> Prepared:
         prepared = await super().prepare(task, purpose, book, former)
-        self.asked.set()
-        await self.answers.wait()
+        await self._answer("prepare")
         return prepared
+
+    async def submit(self, tx_id: str, raw: bytes) -> Submission:
+        if self._call == "submit" and not self.answers.is_set():
+            await self._answer("submit")
+            raise Transient("no answer in time")  # and its bytes never arrived
+        return await super().submit(tx_id, raw)
+
+    async def observe(self, task: Task, attempts: Sequence[Attempt]) -> Observation:
+        seen = await super().observe(task, attempts)
+        await self._answer("observe")
+        return seen
 
 
 class _Scene:
-    """A runner on two instant chains, the second with a slow node."""
+    """A runner on two instant chains, the second with a node that is slow in one call."""
 
-    def __init__(self) -> None:
+    def __init__(self, call: str = "prepare", confirmations: int = 1) -> None:
         clock = SimClock()
         self.clock = _Clock(clock)
         self.clock.now_ms()
         chains = build_chains(clock, confirmations=1, instant=True, rich=5_000)
         for chain in chains.values():
             chain.proof = "none"  # what is counted here is commits of effects
-        self.slow = _Slow(chains["eth"], ASSETS)
+        chains["eth"].confirmations = confirmations
+        self.chains = chains
+        self.slow = _Slow(chains["eth"], ASSETS, call)
         self.adapters = {"poly": SimAdapter(chains["poly"], ASSETS), "eth": self.slow}
         self.store = MemoryStore()
         self.journal = MemoryJournal(self.store, self.clock.now_ms)
@@ -220,6 +250,37 @@ def test_an_attempt_whose_deadline_passed_while_it_was_prepared_never_becomes_du
                 ("one", "undo"),
             ]
             assert not scene.slow._chain.received
+
+    asyncio.run(story())
+
+
+def test_a_deadline_that_passes_while_a_send_gets_no_answer_is_acted_on_at_once() -> None:
+    async def story() -> None:
+        async with _Scene("submit").running() as scene:
+            saga = await scene.begin("mute")
+            await scene.slow.asked.wait()
+            scene.clock.ahead_ms = 3_600_000
+            scene.chains["poly"].mine()  # a clock that has moved is looked at anew
+            height = scene.chains["poly"].tip.height
+            await _until(lambda: scene.runner.now().chains["poly"].height == height)
+            scene.slow.answers.set()
+
+            await _until(lambda: scene.ended.get(saga) == "rolled_back", within_s=5)
+
+    asyncio.run(story())
+
+
+def test_a_height_that_is_reached_while_a_look_takes_its_time_is_not_waited_for() -> None:
+    async def story() -> None:
+        async with _Scene("observe", confirmations=3).running() as scene:
+            saga = await scene.begin("slow")
+            await scene.slow.asked.wait()
+            scene.chains["eth"].mine(2)
+            height = scene.chains["eth"].tip.height
+            await _until(lambda: scene.runner.now().chains["eth"].height == height)
+            scene.slow.answers.set()
+
+            await _until(lambda: scene.ended.get(saga) == "committed", within_s=5)
 
     asyncio.run(story())
 
