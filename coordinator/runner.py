@@ -345,7 +345,7 @@ class Runner:
             self._strangers.saw(chain, event.signed)
         if event.reorganised:
             self._gaps.reorganised(chain)
-        for key in event.touched:
+        for key in sorted(event.touched):  # the same blocks wake in the same order in any process
             if event.reorganised:
                 for saga in self.ended.touched(key):
                     self.take(saga)

@@ -84,7 +84,7 @@ class Waking:
 
     def touched(self, key: str, *, reorganised: bool) -> None:
         """A block touches ``key``; ``reorganised``: or did, and was taken back."""
-        for saga in tuple(self._by_key.get(key, ())):
+        for saga in sorted(self._by_key.get(key, ())):
             live = self._runner.live.get(saga)
             if live is not None:
                 live.recheck = live.recheck or reorganised
