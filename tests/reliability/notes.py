@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["AREAS", "FOLDER", "broken_rules", "note", "noted"]
+__all__ = ["AREAS", "FOLDER", "broken_rules", "note", "noted", "story"]
 
 #: The environment variable that names the folder.
 FOLDER: Final = "RELIABILITY_OUT"
 AREAS: Final = ("sim", "crash", "disk", "adversity", "mutants", "soak")
+#: Longest story of a failure, in characters.
+_STORY: Final = 8_000
 #: A judge's word on a rule: its number and what is wrong, as in ``K11 the preimage of …``.
 _RULE: Final = re.compile(r"\b[IK]\d+(?= )")
 
@@ -58,9 +60,19 @@ def noted(area: str, kind: str, **more: Any) -> Iterator[None]:
         yield
     except Exception as error:
         rules = broken_rules([str(error)])
-        note(area, kind, fired=1, bad=1, runs=1, rules=rules, **more)
+        note(area, kind, fired=1, bad=1, runs=1, rules=rules, said=story(error), **more)
         raise
     note(area, kind, fired=1, bad=0, runs=1, **more)
+
+
+def story(error: BaseException) -> str:
+    """Return what an error says, with the notes that tell how to replay it: a run that is
+    interrupted prints no failures any more.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return "\n".join(story(each) for each in error.exceptions)[:_STORY]
+    notes = getattr(error, "__notes__", ())
+    return "\n".join([f"{type(error).__name__}: {error}", *notes])[:_STORY]
 
 
 def broken_rules(wrong: Iterable[str]) -> list[str]:

@@ -15,7 +15,7 @@ from tests.reliability.depths import DEPTHS, Job
 from tests.reliability.heat import heat_map
 from tests.reliability.jobs import Ran, remaining, run_all
 from tests.reliability.lines import RETOLD, Line, read
-from tests.reliability.notes import FOLDER, note
+from tests.reliability.notes import FOLDER, note, noted
 from tests.reliability.report import Findings, markdown
 from tests.reliability.telling import SOAK, WELL, bars, told
 
@@ -38,6 +38,24 @@ def test_what_a_test_notes_is_read_back(tmp_path: Path, monkeypatch: pytest.Monk
     lines = read(tmp_path / "out")
     assert lines[0] == Line("sim", "lost", 1, 0, 3, {"suite": "singles", "point": "submit"})
     assert [line.kind for line in lines] == ["lost", "error"]
+
+
+def test_what_is_wrong_is_noted_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    inner = AssertionError("I4 undone twice")
+    inner.add_note("replay: python -m tests.sim wild 7")
+    group = ExceptionGroup("two", [inner, ValueError("odd")])
+    with pytest.raises(ExceptionGroup), noted("sim", "wild"):
+        raise group
+
+    [line] = read(tmp_path)
+    assert line.more["said"].splitlines() == [
+        "AssertionError: I4 undone twice",
+        "replay: python -m tests.sim wild 7",
+        "ValueError: odd",
+    ]
 
 
 def test_nothing_is_noted_unless_somebody_asks(

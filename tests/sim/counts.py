@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from tests.reliability.notes import broken_rules, note
+from tests.reliability.notes import broken_rules, note, story
 from tests.sim.world import NotLive, World
 
 __all__ = ["Counts"]
@@ -42,7 +42,8 @@ class Counts:
         except (Exception, asyncio.CancelledError) as error:
             rules = sorted(_rules(error))
             fired, runs = sum(self.fired.values()), self.sagas + 1
-            note("sim", self._family, fired=fired, bad=1, runs=runs, rules=rules)
+            said = story(error)
+            note("sim", self._family, fired=fired, bad=1, runs=runs, rules=rules, said=said)
             raise
 
     def tell(self, wanted: Collection[str] = ()) -> None:
