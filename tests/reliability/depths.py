@@ -61,6 +61,10 @@ def _soak(minutes: int) -> Job:
     return Job("soak", arguments, is_pytest=False, beside=True)
 
 
+#: The longest part of the simulation is a job of its own: an interrupted run loses less.
+_SCHEDULES: Final = "tests/sim/test_random_schedules.py"
+_ALL_BUT_SCHEDULES: Final = ("tests/sim", f"--ignore={_SCHEDULES}")
+
 #: The same as `make test`, and timed: that it stays short is one of the bars.
 _EVERYTHING: Final = _tests("everything", "tests", workers="auto")
 #: It comes first, and the jobs after it go deeper in all that it tells.
@@ -83,16 +87,6 @@ _NIGHTLY: Final = Depth(
     "nightly",
     (
         _GATE,
-        _tests(
-            "sim",
-            SIM_SAGAS="300000",
-            SIM_SEEDS="2400",
-            SIM_STRANGERS="800",
-            SIM_PAIRS="all",
-            SIM_STATEFUL="20000",
-            SIM_STATEFUL_STEPS="50",
-            SIM_RULES_SEEDS="400",
-        ),
         _tests("mutants"),
         _tests("crash", CRASH_ALL="1", CRASH_PAIRS="110"),
         _tests(
@@ -104,6 +98,15 @@ _NIGHTLY: Final = Depth(
             DISK_FLIPS="10000",
         ),
         _tests("adversity", ADVERSITY_ALL="1"),
+        _tests(
+            "sim",
+            *_ALL_BUT_SCHEDULES,
+            SIM_PAIRS="all",
+            SIM_STATEFUL="20000",
+            SIM_STATEFUL_STEPS="50",
+            SIM_RULES_SEEDS="400",
+        ),
+        _tests("schedules", _SCHEDULES, SIM_SAGAS="300000", SIM_SEEDS="2400", SIM_STRANGERS="800"),
         _soak(60),
     ),
     {
@@ -120,16 +123,6 @@ _RELEASE: Final = Depth(
     "release",
     (
         _GATE,
-        _tests(
-            "sim",
-            SIM_SAGAS="5000000",
-            SIM_SEEDS="24000",
-            SIM_STRANGERS="8000",
-            SIM_PAIRS="all",
-            SIM_STATEFUL="100000",
-            SIM_STATEFUL_STEPS="50",
-            SIM_RULES_SEEDS="4000",
-        ),
         _tests("mutants"),
         _tests("crash", CRASH_ALL="1", CRASH_PAIRS="1400"),
         _tests(
@@ -141,6 +134,17 @@ _RELEASE: Final = Depth(
             DISK_FLIPS="100000",
         ),
         _tests("adversity", ADVERSITY_ALL="1", ADVERSITY_REORGS="1000"),
+        _tests(
+            "sim",
+            *_ALL_BUT_SCHEDULES,
+            SIM_PAIRS="all",
+            SIM_STATEFUL="100000",
+            SIM_STATEFUL_STEPS="50",
+            SIM_RULES_SEEDS="4000",
+        ),
+        _tests(
+            "schedules", _SCHEDULES, SIM_SAGAS="5000000", SIM_SEEDS="24000", SIM_STRANGERS="8000"
+        ),
         _soak(24 * 60),
     ),
     {
