@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(1200 if everything() else 300)
 
 #: How many faults are to take effect, for each end, and how many are tried for it at most: what a
 #: saga asks its nodes between two points is in part a matter of milliseconds.
-FIRED = 6
+FIRED = 4
 TRIED_AT_MOST = 20
 #: How many of all named calls come again when they are to go wrong.
 OF_ALL = 0.8

@@ -75,7 +75,7 @@ _PR: Final = Depth(
     (_EVERYTHING,),
     {
         "single faults": 5_500,
-        "pairs of faults": 14_000,
+        "pairs of faults": 8_000,
         "simulated sagas": 20_000,
         "power-loss states": 600,
         "writes and syncs failed": 700,
@@ -111,6 +111,7 @@ _NIGHTLY: Final = Depth(
     ),
     {
         **_PR.least,
+        "pairs of faults": 14_000,
         "simulated sagas": 300_000,
         "real kills": 2_000,
         "fault points on real nodes": 600,
