@@ -132,7 +132,7 @@ class EndedSagas:
 
     def touched(self, key: str) -> tuple[str, ...]:
         """Return the ended sagas that ``key`` concerns; for a reorganisation."""
-        return tuple(self._by_key.get(key, ()))
+        return tuple(sorted(self._by_key.get(key, ())))
 
     def reached(self, chain: str, height: int) -> None:
         """The chain has been read up to ``height``: what is buried is forgotten."""

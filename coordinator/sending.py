@@ -55,6 +55,7 @@ class Sending:
         last_ms = self._live.sent_ms.get((step.id, direction))
         if last_ms is not None and self._runner.clock.now_ms() < last_ms + self.pause_ms(step):
             return None
+        # Also where there is nothing to send: its pace must not become that of the turns.
         self._live.sent_ms[step.id, direction] = self._runner.clock.now_ms()
         effort = state.effort(step.id, direction)
         newest = {a.purpose: a for a in effort.attempts if a.generation == effort.generation}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from adapters.base import Direction
 from adapters.errors import Transient
+from coordinator.calling import Calling, Decided
 from coordinator.ended import REOPENS
 from coordinator.errors import ClaimTaken, Fenced
 from coordinator.journal.base import Entry, Record
@@ -27,7 +28,6 @@ from coordinator.saga import (
     Wait,
     apply,
     decide,
-    has_open_claims,
     judge,
 )
 from coordinator.saga.overdue import overdue, says_already, stuck_entry
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Turn"]
 
-#: What fell due while a turn was busy has its turn this soon.
-_SOON_MS: Final = 20
 #: Phases in which the chain may still show something new of an effort.
 _OPEN: Final = frozenset({"unknown", "included"})
 
@@ -51,7 +49,7 @@ class Turn:
     """A single use object: ``await Turn(runner, saga, live).take()``."""
 
     __slots__ = (
-        "_away", "_began", "_decided", "_draft", "_live", "_preparing", "_runner", "_saga",
+        "_away", "_calling", "_decided", "_draft", "_live", "_preparing", "_runner", "_saga",
         "_sending", "_state",
     )  # fmt: skip
 
@@ -59,16 +57,16 @@ class Turn:
         self._runner = runner
         self._saga = saga
         self._live = live
-        self._began = runner.now()
         self._preparing = Preparing(runner, live)
         self._sending = Sending(runner, live)
+        self._calling = Calling(runner, live, self._sending)
         #: the fold including what this turn has drafted and not yet made durable.
         self._state: SagaState = live.state
         self._draft = Draft()
         #: chains that did not answer when this turn looked.
         self._away: set[str] = set()
         #: the newest decision, with the fold and the chains' clocks that it was made from.
-        self._decided: tuple[SagaState, Now, Decision] | None = None
+        self._decided: Decided | None = None
 
     async def take(self) -> None:
         """Do whatever can be done now; whatever is left has a wake-up when this returns."""
@@ -87,7 +85,7 @@ class Turn:
             self._live.dirty = True
         if not self._live.dirty:
             # Else another turn follows at once, and what it leaves to wait for may be other.
-            self._register()
+            self._calling.leave(self._decided, self._away)
 
     # ------------------------------------------------------------ looking
 
@@ -360,75 +358,6 @@ class Turn:
         if entry is not None and self._state.state not in ENDS:
             self._add([entry], now.host_ms)
             await self._flush()
-
-    # ------------------------------------------------------------ waking up again
-
-    def _register(self) -> None:
-        """Leave behind everything that will call for the next turn."""
-        runner, live = self._runner, self._live
-        state = self._state = live.state
-        self._sending.watch(state)
-        if state.state in ENDS and not has_open_claims(state) and not live.recheck:
-            return
-        now = runner.now()
-        then, acted = self._decided[1:] if self._decided is not None else (now, Decision())
-        newest = self._newest(now)
-        dues = self._repeats(newest, now)
-        # What fell due while the turn was busy is due at once: nothing else would call for it.
-        if any(not isinstance(c, Send) and c not in acted.commands for c in newest.commands):
-            dues.append(now.host_ms)
-        stuck_s = state.stuck["until_s"] if state.stuck else 0
-        for wait in newest.waits:
-            if wait.chain is not None and not self._has_come(wait.chain, wait.height, now):
-                runner.waking.at_height(self._saga, wait.chain, wait.height)
-            elif wait.chain is not None:
-                dues.append(now.host_ms)
-            alarm_at_s = wait.until_s if wait.urgent else max(wait.until_s, stuck_s)
-            later = (alarm_at_s, wait.next_s, wait.look_s, stuck_s)
-            dues += [at_s * 1000 for at_s in later if at_s > then.host_s]
-        if state.state == "running" and state.deadline_s >= then.host_s:
-            dues.append((state.deadline_s + 1) * 1000)
-        if dues:
-            runner.waking.at(self._saga, max(min(dues), now.host_ms + _SOON_MS))
-
-    def _has_come(self, chain: str, height: int, now: Now) -> bool:
-        """Whether ``chain`` has been read up to ``height`` since this turn began to look."""
-        before, after = self._began.chains.get(chain), now.chains.get(chain)
-        return after is not None and after.height >= height > (before.height if before else -1)
-
-    def _repeats(self, newest: Decision, now: Now) -> list[int]:
-        """When to try or send again what ``newest`` wants."""
-        live = self._live
-        away = [live.retries.get(("look", chain)) for chain in self._away]
-        dues = [retry[1] for retry in away if retry is not None]
-        for command in newest.commands:
-            if isinstance(command, Act):
-                retry = live.retries.get((command.step.id, command.direction))
-                if retry is not None:
-                    dues.append(retry[1])
-            elif isinstance(command, Send):
-                sent_ms = live.sent_ms.get((command.step.id, command.direction))
-                pause_ms = self._sending.pause_ms(command.step)
-                dues.append(now.host_ms if sent_ms is None else sent_ms + pause_ms)
-            elif isinstance(command, Prove):
-                retry = live.retries.get(("prove", command.step.id, command.direction))
-                if retry is not None:
-                    dues.append(retry[1])
-            elif isinstance(command, Deliver) and command.step.id not in live.delivered:
-                retry = live.retries.get((command.step.id, "confirm"))
-                if retry is not None:
-                    dues.append(retry[1])
-        return dues
-
-    def _newest(self, now: Now) -> Decision:
-        """Return what the saga needs and waits for; as decided, if nothing has moved since."""
-        if self._decided is not None:
-            state, then, decision = self._decided
-            if state is self._state and then.chains is now.chains:
-                return decision
-        decision = decide(self._state, now)
-        self._decided = (self._state, now, decision)
-        return decision
 
     def _back_off(self, key: tuple[str, str]) -> None:
         self._live.back_off(key, self._runner.settings, self._runner.clock.now_ms())

@@ -24,6 +24,8 @@ _REPORT: Final = ROOT / "tests" / "REPORT.md"
 _PICTURE: Final = ROOT / "tests" / "REPORT.svg"
 #: Logs and lines of each run; git-ignored.
 _RUNS: Final = ROOT / ".bench" / "reliability"
+#: Follows a commit's name; nobody can tell whether it is the same changes the next time.
+_CHANGED: Final = " with changes that are not committed"
 #: What a run's figures depend on; it is there from the start.
 _ABOUT: Final = "about.json"
 
@@ -48,10 +50,12 @@ def main() -> int:
     seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
     if arguments.again:
         folder = arguments.again
+        if not (folder / _ABOUT).exists():
+            parser.error(f"{folder} holds no run")
         about = json.loads((folder / _ABOUT).read_text())
         now = _about(about["seed"])
         if remaining(wanted, folder):
-            if now["commit"] != about["commit"]:
+            if now["commit"] != about["commit"] or _CHANGED in now["commit"]:
                 parser.error(f"{folder} is of {about['commit']}, and this is {now['commit']}")
             about["gone on"] = ", ".join(filter(None, [about.get("gone on"), now["taken"]]))
     else:
@@ -74,7 +78,7 @@ def main() -> int:
 def _about(seed: int) -> dict[str, Any]:
     """Return what the figures depend on."""
     wanted = machine()
-    dirty = " with changes that are not committed" if _git("status", "--porcelain") else ""
+    dirty = _CHANGED if _git("status", "--porcelain") else ""
     return {
         "commit": _git("rev-parse", "HEAD") + dirty,
         "seed": seed,

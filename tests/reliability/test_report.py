@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -13,7 +15,7 @@ from tests.mutants.table import MUTANTS
 from tests.reliability.bars import bars_of
 from tests.reliability.depths import DEPTHS, Job
 from tests.reliability.heat import heat_map
-from tests.reliability.jobs import Ran, remaining, run_all
+from tests.reliability.jobs import ROOT, Ran, remaining, run_all
 from tests.reliability.lines import RETOLD, Line, read
 from tests.reliability.notes import FOLDER, note, noted
 from tests.reliability.report import Findings, markdown
@@ -305,6 +307,22 @@ sys.exit(4 if flag.exists() else flag.touch())
     assert [line.partition(":")[0] for line in said] == ["second"] * 2
     assert [line.fired for line in read(tmp_path)] == [1, 20]
     assert remaining([first, second], tmp_path) == []
+
+
+@pytest.mark.parametrize(("about", "said"), [(None, "holds no run"), ("c0ffee", "is of c0ffee")])
+def test_a_run_of_another_commit_or_of_none_does_not_go_on(
+    tmp_path: Path, about: str | None, said: str
+) -> None:
+    if about is not None:
+        (tmp_path / "about.json").write_text(json.dumps({"commit": about, "seed": 1}))
+    refused = subprocess.run(
+        [sys.executable, "-m", "tests.reliability", "pr", "--again", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == (["about.json"] if about else [])
 
 
 def test_the_map_has_a_cell_for_each_way_and_point_and_survives_odd_names() -> None:

@@ -96,10 +96,12 @@ def test_a_seed_stands_for_one_schedule_in_every_process() -> None:
     """
     code = """
 import hashlib
-from tests.sim.schedules import replay_wild
-for seed in range(100, 112):
-    bodies = [record.body for record in replay_wild(seed).store.records]
-    print(seed, hashlib.sha256(b"".join(bodies)).hexdigest())
+from tests.sim.schedules import replay_seed, replay_wild
+worlds = [replay_wild(seed) for seed in range(100, 112)]
+worlds += [replay_seed(seed, deep=True) for seed in range(12)]
+for world in worlds:
+    bodies = [record.body for record in world.store.records]
+    print(hashlib.sha256(b"".join(bodies)).hexdigest())
 """
     told = [
         subprocess.run(
@@ -109,7 +111,7 @@ for seed in range(100, 112):
         for number in ("1", "2")
     ]  # fmt: skip
     assert told[0] == told[1]
-    assert len(told[0]) == 12
+    assert len(told[0]) == 24
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -45,6 +45,13 @@ def begins(tx: str, nonce: int, **more: Any) -> tuple[Entry, Raw]:
     return intent(tx, [("acc", nonce)], **more)
 
 
+async def with_a_step_begun(place: tuple[Path, Path]) -> SqliteJournal:
+    journal = SqliteJournal(*place)
+    begun, raw = begins("0x1", 1)
+    await journal.append("saga:amy", 0, [started("amy", plan=PLAN), begun], [raw])
+    return journal
+
+
 @pytest.mark.parametrize(
     ("scope", "name", "accounts", "holds"),
     [
@@ -93,9 +100,7 @@ def test_a_pause_outlives_every_process(place: tuple[Path, Path]) -> None:
 
 def test_who_pauses_is_bound_by_it_as_well(place: tuple[Path, Path]) -> None:
     async def story() -> None:
-        journal = SqliteJournal(*place)
-        begun, raw = begins("0x1", 1)
-        await journal.append("saga:amy", 0, [started("amy", plan=PLAN), begun], [raw])
+        journal = await with_a_step_begun(place)
         await pause(journal, "chain", "bitcoin", **WHO)
         entry, raw = begins("0x2", 2, step="coin", chain="bitcoin")
         with pytest.raises(Fenced):
@@ -109,9 +114,7 @@ def test_a_pause_holds_back_what_comes_after_it_in_the_same_commit(
     place: tuple[Path, Path],
 ) -> None:
     async def story() -> None:
-        journal = SqliteJournal(*place)
-        begun, raw = begins("0x1", 1)
-        await journal.append("saga:amy", 0, [started("amy", plan=PLAN), begun], [raw])
+        journal = await with_a_step_begun(place)
         entry, raw = begins("0x2", 2, step="coin", chain="bitcoin")
         commits = 0
 
@@ -137,9 +140,7 @@ def test_nothing_but_the_first_attempt_of_a_forward_is_ever_held_back(
     place: tuple[Path, Path],
 ) -> None:
     async def story() -> None:
-        journal = SqliteJournal(*place)
-        begun, raw = begins("0x1", 1)
-        await journal.append("saga:amy", 0, [started("amy", plan=PLAN), begun], [raw])
+        journal = await with_a_step_begun(place)
         await pause(journal, "all", "", **WHO)
         others = [
             begins("0x2", 1, number=2),
