@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +23,8 @@ def main() -> int:
     arguments = parser.parse_args()
     seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
     replay = f"python -m tests.soak --minutes {arguments.minutes:g} --seed {seed}"
+    # Whoever ends us ends the nodes and the service as well: both are children of ours.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     print(f"replay: {replay} --rate {arguments.rate:g}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         result = soak(arguments.minutes, seed, arguments.rate, Path(folder))
