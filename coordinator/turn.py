@@ -244,10 +244,15 @@ class Turn:
             drafts.append(await prepare(state, acts[0]))
             if others:
                 drafts += await asyncio.gather(*others)
+        except BaseException:
+            # Nothing goes on claiming for a turn that is over.
+            for draft in (*drafts, *await _given_up(others)):
+                draft.drop()
+            raise
         finally:
             look.cancel()
             if flushes:
-                await asyncio.wait(flushes)
+                await asyncio.gather(*flushes, return_exceptions=True)
         if flushes and flushes[0].exception() is not None:
             for draft in drafts:
                 draft.drop()
@@ -361,3 +366,11 @@ class Turn:
 
     def _back_off(self, key: tuple[str, str]) -> None:
         self._live.back_off(key, self._runner.settings, self._runner.clock.now_ms())
+
+
+async def _given_up(preparing: Sequence[asyncio.Task[Draft]]) -> list[Draft]:
+    """End what still prepares; return what was prepared already."""
+    for task in preparing:
+        task.cancel()
+    ended = await asyncio.gather(*preparing, return_exceptions=True)
+    return [draft for draft in ended if isinstance(draft, Draft)]

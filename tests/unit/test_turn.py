@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
@@ -45,6 +46,11 @@ async def _until(probe: Callable[[], bool], within_s: float = 20) -> None:
 def _transfer(name: str, chain: str) -> StepSpec:
     amount = {"asset": "ALZ", "value": "0.0000000000001"}
     return StepSpec(name, chain, "transfer", {"amount": amount, "from": "ops", "to": "store"})
+
+
+def _lock(name: str, chain: str) -> StepSpec:
+    amount = {"asset": "ALZ", "value": "0.0000000000001"}
+    return StepSpec(name, chain, "lock", {"amount": amount, "from": "ops", "to": "store"})
 
 
 _STEPS = (_transfer("one", "poly"), _transfer("two", "eth"))
@@ -151,8 +157,8 @@ class _Scene:
             await asyncio.wait([work])
         work.result()
 
-    async def begin(self, key: str) -> str:
-        lock: dict[str, Any] = await lock_of("two", self.adapters, _STEPS)
+    async def begin(self, key: str, steps: tuple[StepSpec, ...] = _STEPS) -> str:
+        lock: dict[str, Any] = await lock_of("two", self.adapters, steps)
         lock["deadline_s"] = 600
         begun = await start(
             self.journal,
@@ -231,6 +237,44 @@ def test_a_race_lost_while_a_node_was_slow_gives_the_prepared_nonce_back() -> No
 
             intents = [r for r in scene.journal.read(f"saga:{saga}") if r.kind == "intent"]
             assert [intent.data["claim"] for intent in intents] == [[["ops", 0]], [["ops", 0]]]
+
+    asyncio.run(story())
+
+
+def test_where_preparing_one_act_fails_for_good_the_others_are_given_up_with_it() -> None:
+    async def story() -> None:
+        told: list[dict[str, Any]] = []
+        free: list[int] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        scene = _Scene()
+        scene.slow.answers.set()
+        poly = scene.adapters["poly"]
+        prepare = poly.prepare
+
+        async def fails(
+            task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
+        ) -> Prepared:
+            if task.direction == "confirm":
+                scene.slow.asked.clear()
+                scene.slow.answers.clear()
+                await scene.slow.asked.wait()
+                free.append(scene.runner.claims["eth"].first_free("ops", 0))
+                raise RuntimeError("a bug")
+            return await prepare(task, purpose, book, former)
+
+        poly.prepare = fails  # type: ignore[method-assign]
+
+        async def drive() -> None:
+            async with scene.running():
+                saga = await scene.begin("bug", (_lock("one", "poly"), _lock("two", "eth")))
+                await _until(lambda: bool(free) and scene.runner.live[saga].task is None)
+
+        with pytest.raises(RuntimeError, match="a bug"):
+            await drive()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert [*free, scene.runner.claims["eth"].first_free("ops", 0)] == [2, 1]
+        gc.collect()
+        assert told == []
 
     asyncio.run(story())
 
