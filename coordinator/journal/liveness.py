@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Instance", "is_attended", "live"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,100}")
+_NAME: Final = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,100}")
 
 
 class Instance:
@@ -66,7 +66,11 @@ class Instance:
 
 
 def live(journal: Path, instance: str) -> bool:
-    """Whether the process that entered as ``instance`` still lives."""
+    """Whether the process that entered as ``instance`` still lives; what is no name never did, for
+    a bit may have turned over in the hint that it is read from.
+    """
+    if not _NAME.fullmatch(instance):
+        return False
     try:
         descriptor = os.open(_path(journal, instance), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -87,8 +91,6 @@ def is_attended(journal: "SqliteJournal", saga: str) -> bool:
 
 
 def _path(journal: Path, name: str) -> Path:
-    if not _NAME.fullmatch(name) or name.startswith("."):
-        raise JournalError(f"{name!r} is no name of an instance")
     return journal.with_name(f"{journal.name}.d") / f"{name}.lock"
 
 

@@ -5,6 +5,7 @@ This is what ``status``, ``show`` and ``audit`` open: it imports no chain and no
 
 from bisect import bisect_left
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -297,6 +298,18 @@ def _digest(text: str) -> bytes:
         raise JournalError(f"{text!a} is no SHA-256 of a proof") from None
 
 
-def _saga_row(row: tuple[object, ...]) -> SagaRow:
-    saga, plan, digest, key, state, stuck, paused, *rest = row
-    return SagaRow(saga, plan, digest, key, state, bool(stuck), bool(paused), *rest)  # type: ignore[arg-type]
+#: The types of a saga row as stored, but for who drives it.
+_SAGA_TYPES: Final = [str, str, str, str, str, int, int, int, int, int, int]
+
+
+def _saga_row(row: tuple[Any, ...]) -> SagaRow:
+    """Return a saga's row as stored; a flipped bit makes a column's bytes another type."""
+    if [type(value) for value in row[:-1]] != _SAGA_TYPES:
+        raise JournalError(
+            f"the journal is damaged: the row of saga {row[0]!r} is none. Run 'coordinator journal "
+            "check', then see README.md, 'A lost or old journal'."
+        )
+    found = SagaRow(*row)
+    # Who drives it is a hint that no hash covers: what is no text is nobody's name.
+    driver = found.driver if isinstance(found.driver, str) else None
+    return replace(found, stuck=bool(found.stuck), paused=bool(found.paused), driver=driver)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from coordinator.errors import JournalError
 from coordinator.journal.base import Entry
 from coordinator.journal.checkpoints import confirm_signed, key_history
 from coordinator.journal.database import reading
+from coordinator.journal.liveness import live
 from coordinator.journal.reading import JournalReader, open_readonly
 from coordinator.journal.sqlite import SqliteJournal
 from coordinator.journal.verify import check
@@ -189,9 +190,13 @@ def _everything(reader: JournalReader) -> dict[str, Any]:
         if record.kind == "proved"
         for item in record.data["evidence"]
     ]
-    seen["sagas"] = reader.sagas()
-    seen["open"] = reader.sagas(open_only=True)
-    # When a head was last found to be the newest is a hint, like who drives: no hash covers it.
+    # Who drives is a hint that no hash covers: whatever became of it, nobody of that name lives.
+    seen["alive"] = [
+        row.driver is not None and live(reader.path, row.driver) for row in reader.sagas()
+    ]
+    seen["sagas"] = [replace(row, driver=None) for row in reader.sagas()]
+    seen["open"] = [replace(row, driver=None) for row in reader.sagas(open_only=True)]
+    # So is when a head was last found to be the newest.
     seen["heads"] = [(head.size, head.root, head.note) for head in reader.checkpoints()]
     run = reader.connection.execute
     with reading(reader.path):

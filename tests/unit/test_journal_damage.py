@@ -9,8 +9,9 @@ import pytest
 
 from coordinator.errors import JournalError
 from coordinator.journal.backup import backup
+from coordinator.journal.base import SagaRow
 from coordinator.journal.body import encode_body
-from coordinator.journal.reading import _checkpoint, open_readonly
+from coordinator.journal.reading import _checkpoint, _saga_row, open_readonly
 from coordinator.journal.verify import _key, check, rebuild
 from proofs import canonical
 from tests.conformance.journal_records import intent, plain, proved, started
@@ -306,6 +307,22 @@ def test_a_signed_head_with_a_column_of_another_type_is_damage(column: int, valu
     row[column] = value
     with pytest.raises(JournalError, match=r"the signed head of .* records is none"):
         _checkpoint(tuple(row))
+
+
+@pytest.mark.parametrize("column", range(11))
+def test_a_saga_row_with_a_column_of_another_type_is_damage(column: int) -> None:
+    row: list[object] = ["amy", "plan", "digest", "key", "running", 0, 0, 5, 6, 7, 8, "driver"]
+    row[column] = b"bytes"
+    with pytest.raises(JournalError, match=r"the row of saga .* is none"):
+        _saga_row(tuple(row))
+
+
+@pytest.mark.parametrize("driver", [b"bytes", 5, None])
+def test_a_driver_that_is_no_text_is_nobody(driver: object) -> None:
+    row = ("amy", "plan", "digest", "key", "running", 0, 1, 5, 6, 7, 8, driver)
+    assert _saga_row(row) == SagaRow(
+        "amy", "plan", "digest", "key", "running", False, True, 5, 6, 7, 8, None
+    )
 
 
 @pytest.mark.parametrize("body", ["x'00'", "CAST('{}' AS BLOB)", "CAST('null' AS BLOB)"])
