@@ -8,7 +8,8 @@ rest, and a hold's refund height does not come by itself.
 from __future__ import annotations
 
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 from adapters.devnode.rpc import NodeRefused, NodeUnreachable
@@ -25,13 +26,17 @@ if TYPE_CHECKING:
     from tests.crash.ends import End
     from tests.crash.ground import Run
 
-__all__ = ["FINALITY", "Burial", "Buried"]
+__all__ = ["FINALITY", "Burial", "Buried", "Grounds"]
 
 FINALITY: Final = 3
 #: Longer than the coordinator takes to look at a block and to write down what it saw.
 _PAUSE_S: Final = 0.08
 #: A hold's refund has to stay beyond the blocks that finality adds to a saga.
 _REFUND: Final = ("refund_after_blocks = 6", "refund_after_blocks = 16")
+#: No saga here waits for its deadline; one that no refund height is bound to may be late.
+_DEADLINE: Final = ("deadline_s = 60", "deadline_s = 3600")
+#: Further ahead of the host a chain's clock must not be: the other deadlines are 120 s away.
+_MOST_AHEAD_S: Final = 40
 
 
 class Burial:
@@ -119,5 +124,41 @@ class Buried(Ground):
         config = super()._configure(folder, end)
         plan = folder / "plan.toml"
         text = plan.read_text(encoding="utf-8")
-        plan.write_text(text.replace(*_REFUND), encoding="utf-8")
+        text = text.replace(*_REFUND).replace(*_DEADLINE)
+        plan.write_text(text, encoding="utf-8")
         return config
+
+    def ahead_s(self) -> int:
+        """By how many seconds Bitcoin's clock is ahead of the host's.
+
+        Each block must be later than the median of the eleven before it, so more than six of them
+        in a second put it ahead; and a deadline passes by whichever clock is first.
+        """
+        ask = self.devnet.rpc
+        header = ask("bitcoin", "getblockheader", ask("bitcoin", "getbestblockhash"))
+        return int(header["time"]) - int(time.time())
+
+
+class Grounds:
+    """Such grounds, one after the other, for more runs than one of them bears."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ground: Buried | None = None
+        self._opened = 0
+        self._ends = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def present(self) -> Buried:
+        """Return the ground to run on now, which may be gone after the next call."""
+        if self._ground is None or self._ground.ahead_s() > _MOST_AHEAD_S:
+            self._ends.close()
+            self._opened += 1
+            folder = self._folder / f"ground-{self._opened}"
+            self._ground = self._ends.enter_context(Buried.open(folder))
+        return self._ground

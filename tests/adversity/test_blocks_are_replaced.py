@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.adversity.burying import Buried
+from tests.adversity.burying import Grounds
 from tests.adversity.dealing import (
     everything,
     reorganisations,
@@ -45,17 +45,17 @@ TRIED_AT_MOST = 2 if not everything() else 4
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buried]:
-    with Buried.open(tmp_path_factory.mktemp("replaced")) as ground:
-        yield ground
+def grounds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grounds]:
+    with Grounds(tmp_path_factory.mktemp("replaced")) as grounds:
+        yield grounds
 
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_saga_ends_as_it_must_whichever_blocks_are_replaced_on_its_way(
-    ground: Buried, end: str
+    grounds: Grounds, end: str
 ) -> None:
     seed = seed_of_this_run()
-    points = points_of_burial(ground, end)
+    points = points_of_burial(grounds.present(), end)
     taken: list[Replacement] = []
     wrong: list[str] = []
     deck = replacements(end, points, random.Random(f"{seed} {end}"))
@@ -63,7 +63,7 @@ def test_a_saga_ends_as_it_must_whichever_blocks_are_replaced_on_its_way(
 
     while tried < least or (len(taken) < TAKEN and tried < TAKEN * TRIED_AT_MOST):
         tried, wanted = tried + 1, next(deck)
-        found = replace_blocks(ground, wanted)
+        found = replace_blocks(grounds.present(), wanted)
         if found.taken:
             taken.append(wanted)
         wrong += [f"{line}\n    {wanted.replay}" for line in found.wrong]
@@ -78,10 +78,9 @@ def test_a_saga_ends_as_it_must_whichever_blocks_are_replaced_on_its_way(
     assert len(taken) >= (TAKEN if everything() else 1), headline
 
 
-def test_evidence_of_a_block_that_is_gone_is_not_waited_for(ground: Buried) -> None:
-    found = replace_blocks(
-        ground, Replacement("committed", "after append done:move.forward#1", "bitcoin", 3)
-    )
+def test_evidence_of_a_block_that_is_gone_is_not_waited_for(grounds: Grounds) -> None:
+    wanted = Replacement("committed", "after append done:move.forward#1", "bitcoin", 3)
+    found = replace_blocks(grounds.present(), wanted)
     assert found.taken
     assert found.wrong == ()
 
@@ -90,8 +89,9 @@ def test_evidence_of_a_block_that_is_gone_is_not_waited_for(ground: Buried) -> N
     ("end", "effort"), [("committed", "mint.forward"), ("rolled_back", "lock.undo")]
 )
 def test_what_comes_again_in_a_lower_block_than_it_was_sent_at_is_found_after_a_restart(
-    ground: Buried, end: str, effort: str
+    grounds: Grounds, end: str, effort: str
 ) -> None:
+    ground = grounds.present()
     with noted("adversity", "lower block", phase=effort), ground.run(end) as run:
         life = run.live(stop_at=f"after submit {effort}#1", by=signal.SIGSTOP)
         life.stopped()
