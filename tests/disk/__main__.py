@@ -1,7 +1,7 @@
 """Run one case again: ``python -m tests.disk KIND …``, as a failing test says.
 
 power PLAN N · resume PLAN N · fault PLAN WAY LASTING N · create WAY N · gate PLAN LATER N ·
-flip N · full PLAN POINT GROWING
+flip FILE BYTE BIT [log] · full PLAN POINT GROWING
 """
 
 import sys
@@ -26,8 +26,8 @@ def main(arguments: list[str]) -> str:
             return str(cases.create_case(way, int(number)))
         case ["gate", plan, later, number]:
             return f"power failed: {cases.gate_case(plan, int(number), int(later))}"
-        case ["flip", number]:
-            return flips.one(int(number))
+        case ["flip", file, byte, bit, *log]:
+            return flips.one(flips.Bit(file, int(byte), int(bit), in_log=log == ["log"]))
         case ["full", plan, point, growing]:
             return str(full_disk.full_disk_case(plan, point, full=growing == "1"))
         case _:

@@ -6,7 +6,8 @@ import asyncio
 import random
 import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from coordinator.errors import JournalError
 from coordinator.journal.base import Entry
@@ -21,10 +22,7 @@ from tests.conformance.journal_records import intent, plain, proved, started
 from tests.disk.cases import folder
 from tests.unit.log_scene import KEY, ORIGIN, LogScene
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-__all__ = ["Flipped", "Ground", "one"]
+__all__ = ["Bit", "Flipped", "Ground", "one"]
 
 #: Every n-th flip goes into any of the files, the others into the journal's.
 _SMALL: Final = 5
@@ -36,17 +34,31 @@ _TABLES: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class Bit:
+    """One bit of a journal's files; times and hashes are others in each, their places are not."""
+
+    file: str
+    byte: int
+    bit: int
+    in_log: bool
+
+    @property
+    def replay(self) -> str:
+        """The command that turns it over again."""
+        log = " log" if self.in_log else ""
+        return f"python -m tests.disk flip {self.file} {self.byte} {self.bit}{log}"
+
+
+@dataclass(frozen=True, slots=True)
 class Flipped:
     """What became of one flip.
 
     Attributes:
-        where: file, byte and bit.
         found: who noticed it, empty if nobody did.
         other: what could be read although it was not what had been written; must be empty.
         short: how many records of the log were taken for never written.
     """
 
-    where: str
     found: str
     other: str
     short: int = 0
@@ -61,6 +73,7 @@ class Ground:
 
     def __init__(self, place: Path, *, in_log: bool) -> None:
         self._place = place
+        self._in_log = in_log
         self._scene = LogScene(place / "whole")
         for number, saga in enumerate(("amy", "bob", "cat")):
             self._scene.run_saga(saga, 1 + 2 * number)
@@ -104,39 +117,44 @@ class Ground:
 
     # ------------------------------------------------------------ one flip
 
-    def flip(self, number: int) -> Flipped:
-        """Turn one bit over, the same for the same number, and look what becomes of it."""
+    def draw(self, number: int) -> Bit:
+        """Choose a bit, another for another number."""
         rng = random.Random(number)
         sizes = [0 if name.parts[0] == _ELSEWHERE else len(all_) for name, all_ in self._files]
         chosen = self._files[rng.choices(range(len(sizes)), sizes)[0]]
         if number % _SMALL == 0:
             chosen = rng.choice(self._files)
         name, content = chosen
-        damaged = bytearray(content)
         # Mostly where there is something: most of a page that is half full is zeros.
-        used = [at for at, byte in enumerate(damaged) if byte] if number % 2 else None
-        byte, bit = rng.choice(used) if used else rng.randrange(len(damaged)), rng.randrange(8)
-        damaged[byte] ^= 1 << bit
-        root = self._place / f"flip-{number}"
+        used = [at for at, byte in enumerate(content) if byte] if number % 2 else None
+        byte = rng.choice(used) if used else rng.randrange(len(content))
+        return Bit(str(name), byte, rng.randrange(8), self._in_log)
+
+    def flip(self, bit: Bit) -> Flipped:
+        """Turn a bit over, and look what becomes of it."""
+        name = Path(bit.file)
+        damaged = bytearray(dict(self._files)[name])
+        damaged[bit.byte] ^= 1 << bit.bit
+        root = self._place / "flip"
         for path, whole in self._files:
             (root / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             (root / path).touch(0o600)
             (root / path).write_bytes(damaged if path == name else whole)
         try:
-            return self._judged(f"{name} byte {byte} bit {bit}", root)
+            return self._judged(root)
         finally:
             shutil.rmtree(root)
 
-    def _judged(self, where: str, root: Path) -> Flipped:
+    def _judged(self, root: Path) -> Flipped:
         try:
             seen = self._look(root)
         except JournalError as error:
-            return Flipped(where, f"reading: {error}", "")
+            return Flipped(f"reading: {error}", "")
         records, other = _compare(self.sound, seen)
         found = self._check(root) or self._start(root)
         if records < len(self.sound["records"]) and not other:
-            return Flipped(where, found, "", short=len(self.sound["records"]) - records)
-        return Flipped(where, found, "" if found else other)
+            return Flipped(found, "", short=len(self.sound["records"]) - records)
+        return Flipped(found, "" if found else other)
 
     def _look(self, root: Path) -> dict[str, Any]:
         """Return everything that can be read of a journal, by the reader that everybody uses."""
@@ -218,7 +236,7 @@ def _compare(sound: dict[str, Any], seen: dict[str, Any]) -> tuple[int, str]:
     return records, ", ".join(key for key in sound if seen[key] != sound[key])
 
 
-def one(number: int) -> str:
-    """Make the ``number``-th flip again and say what became of it."""
+def one(bit: Bit) -> str:
+    """Turn one bit over again and say what became of it."""
     with folder() as place:
-        return str(Ground(place, in_log=number % 3 == 0).flip(number))
+        return str(Ground(place, in_log=bit.in_log).flip(bit))

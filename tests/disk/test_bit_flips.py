@@ -13,7 +13,6 @@ from tests.disk.outcome import report
 
 #: DISK_ALL=1 for the nightly depth; DISK_FLIPS=N for another one.
 FLIPS = int(os.environ.get("DISK_FLIPS", "10000" if os.environ.get("DISK_ALL") else "1000"))
-REPLAY = "python -m tests.disk flip"
 
 
 @dataclass
@@ -37,15 +36,18 @@ def test_no_flip_is_ever_taken_for_what_was_written(grounds: Grounds, part: int)
     became: Counter[str] = Counter()
     bad: list[str] = []
     for number in range(part, FLIPS, 4):
+        ground = grounds.of(number)
+        bit = ground.draw(number)
+        replay = f"replay: {bit.replay}"
         try:
-            flipped = grounds.of(number).flip(number)
+            flipped = ground.flip(bit)
         except Exception as error:  # noqa: BLE001 - any error that is not the journal's own
-            bad.append(f"{type(error).__name__}: {error}\n  replay: {REPLAY} {number}")
+            bad.append(f"{type(error).__name__}: {error}\n  {replay}")
             continue
         if flipped.other:
-            bad.append(f"{flipped.where}: {flipped.other}\n  replay: {REPLAY} {number}")
-        if flipped.short and not flipped.found and not flipped.where.startswith(LOG):
-            bad.append(f"{flipped.where}: records are missing\n  replay: {REPLAY} {number}")
+            bad.append(f"{flipped.other}\n  {replay}")
+        if flipped.short and not flipped.found and bit.file != LOG:
+            bad.append(f"records are missing\n  {replay}")
         became["found" if flipped.found else "short" if flipped.short else "harmless"] += 1
     fired = Counter({("bit flip", what): count for what, count in became.items()})
     report("bit flips", fired, bad, FLIPS // 4 - len(bad))
@@ -67,12 +69,13 @@ def test_a_flip_in_the_log_costs_at_most_what_came_after_the_last_intent(grounds
     )
     cut, refused = 0, 0
     for number in range(0, 3 * 70, 3):
-        flipped = grounds.in_log.flip(number)
+        bit = grounds.in_log.draw(number)
+        flipped = grounds.in_log.flip(bit)
         if flipped.short and not flipped.found:
             cut += 1
-            assert len(sound) - flipped.short >= witnessed, f"replay: {REPLAY} {number}"
+            assert len(sound) - flipped.short >= witnessed, f"replay: {bit.replay}"
         elif flipped.short:
             refused += 1
-            assert len(sound) - flipped.short < witnessed, f"replay: {REPLAY} {number}"
+            assert len(sound) - flipped.short < witnessed, f"replay: {bit.replay}"
     assert cut > 3
     assert refused > 3
