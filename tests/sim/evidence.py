@@ -60,7 +60,8 @@ class Evidence:
     Attributes:
         bodies: stored bytes of every record, in commit order.
         stamps: heights of all chains when the record of the same index was written.
-        times: the same of the times of their newest blocks, which others may have replaced since.
+        times: the same of the times of the newest blocks that a process could know by then; others
+            may have replaced them since.
         raws: transaction id → stored bytes.
         starts: chain → balances before anything happened.
         preimages: (saga, step) → the preimage.

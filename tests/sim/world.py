@@ -97,7 +97,8 @@ class World:
     store: MemoryStore = field(init=False)
     #: heights of all chains when record n+1 was written.
     stamps: list[Mapping[str, int]] = field(init=False, default_factory=list)
-    #: the same of the times of their newest blocks.
+    #: the same of the times that processes could know by then: of the newest blocks but those of
+    #: this tick, which nobody need have read yet.
     times: list[Mapping[str, int]] = field(init=False, default_factory=list)
     starts: dict[str, dict[tuple[str, str], int]] = field(init=False)
     logs: list[tuple[int, str]] = field(init=False, default_factory=list)
@@ -113,6 +114,7 @@ class World:
     merged: bool = field(init=False, default=False)
     #: kinds of disturbances of processes that happened, beside `Faults.fired`.
     fired: Counter[str] = field(init=False, default_factory=Counter)
+    _known_s: Mapping[str, int] = field(init=False)
     _ended: set[int] = field(init=False, default_factory=set)
     _thaws: list[tuple[int, Process]] = field(init=False, default_factory=list)
     _deliveries: list[tuple[int, str]] = field(init=False, default_factory=list)
@@ -125,6 +127,7 @@ class World:
         self.chains = build_chains(
             self.clock, confirmations=self.confirmations, rich=max(1, self.sagas)
         )
+        self._known_s = self._tip_times()
         self.store = MemoryStore()
         self.store.written = self._note
         self.starts = {name: dict(chain.ledger.balances) for name, chain in self.chains.items()}
@@ -137,9 +140,11 @@ class World:
 
     def _note(self, records: int) -> None:
         heights = self.stamp().heights
-        times = {name: chain.tip.time_s for name, chain in self.chains.items()}
         self.stamps.extend(heights for _ in range(records))
-        self.times.extend(times for _ in range(records))
+        self.times.extend(self._known_s for _ in range(records))
+
+    def _tip_times(self) -> dict[str, int]:
+        return {name: chain.tip.time_s for name, chain in self.chains.items()}
 
     def stamp(self) -> Stamp:
         return Stamp(
@@ -346,6 +351,7 @@ class World:
         while True:
             await asyncio.sleep(1)
             self.ticks += 1
+            self._known_s = self._tip_times()
             if self.ticks >= self.max_ticks:
                 self._up.set()
             event = self.events.get(self.ticks)
