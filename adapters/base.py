@@ -227,8 +227,9 @@ class Submission(Struct, frozen=True):
 class Found(Struct, frozen=True):
     """The declared effect is in a block, whoever caused it; ``facts`` are JSON.
 
-    ``facts`` always hold ``fee`` (base units as decimal string, paid by us; "0" when a stranger
-    paid) and ``time`` (block time, Unix seconds); holds and transfers on Bitcoin add ``outpoint``.
+    ``facts`` always hold ``fee`` (base units as decimal string: all that we paid by then for
+    transactions of this generation; "0" when a stranger paid) and ``time`` (block time, Unix
+    seconds); holds and transfers on Bitcoin add ``outpoint``.
     """
 
     tx_id: str

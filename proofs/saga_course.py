@@ -189,6 +189,9 @@ def _done(course: Course, line: Line) -> None:
 
 
 def _not_done(course: Course, line: Line) -> None:
+    before = course.effort(line.data["step"], line.data["dir"])
+    if before.phase == "not_done":  # again: a claim that was left open is consumed as well now
+        _pay(course, line, before.facts, -1)
     effort = _move(course, line, "not_done")
     _same_generation(effort, line)
     data = line.data

@@ -5,7 +5,9 @@ reads a node's opinion of a transaction: silence stays silence.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from adapters.base import Attempt, Consumed, Found, Observation, Task
 from adapters.evm.blocks import Header, Landed, Operation
@@ -14,6 +16,8 @@ from adapters.evm.index import Index
 from adapters.evm.quorum import Claimed
 
 __all__ = ["claimed", "observe"]
+
+Outcome = TypeVar("Outcome", Found, Consumed)
 
 #: What it means for a direction that the operation went elsewhere, for good.
 _ELSEWHERE = {
@@ -40,12 +44,35 @@ def observe(
     else:
         found = _transaction(index, attempts, effect, final_height)
     if found is not None:
-        return Observation(height, found=found)
+        return Observation(height, found=_with_fees(found, index, task, attempts, final_height))
     consumed = _claim(index, task, attempts, final_height)
     if isinstance(effect, OperationEffect) and (consumed is None or not consumed.final):
         elsewhere = _elsewhere(index, task, effect, final_height, claim_open=bool(attempts))
         consumed = elsewhere if elsewhere is not None else consumed
+    if consumed is not None:
+        consumed = _with_fees(consumed, index, task, attempts, final_height)
     return Observation(height, consumed=consumed)
+
+
+def _with_fees(
+    outcome: Outcome, index: Index, task: Task, attempts: Sequence[Attempt], final_height: int
+) -> Outcome:
+    """Add what other attempts of the generation cost that landed as well: a tombstone, or what it
+    raced with.
+    """
+    if len(attempts) < 2:
+        return outcome
+    decisive = next((item for item in attempts if item.tx_id == outcome.tx_id), None)
+    generation = task.generation if decisive is None else decisive.facts.get("gen", 1)
+    ours = [item for item in attempts if item.facts.get("gen", 1) == generation]
+    names = {item.tx_id for item in ours} - {outcome.tx_id}
+    landed = {claim: index.landed(*claim) for item in ours for claim in item.claim}
+    fee_wei = int(outcome.facts["fee"]) + sum(
+        other.fee_wei
+        for other in landed.values()
+        if other is not None and other.tx_id in names and other.header.height <= final_height
+    )
+    return replace(outcome, facts={**outcome.facts, "fee": str(fee_wei)})
 
 
 def _operation(index: Index, effect: OperationEffect, final_height: int) -> Found | None:

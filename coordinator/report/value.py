@@ -122,7 +122,7 @@ class FlowTracer:
 
     def __init__(self) -> None:
         self._fees: dict[tuple[str, str], int] = {}
-        self._paid: dict[tuple[str, str], int] = {}
+        self._paid: dict[tuple[str, str, int], int] = {}
         self._points: dict[FlowKey, list[Point]] = {}
         self._places: dict[str, str] = {}
 
@@ -162,10 +162,14 @@ class FlowTracer:
         step = state.step(effort[0])
         purse = (step.fee_asset, step.chain)
         if record.kind == "withdrawn":
-            self._fees[purse] = self._fees.get(purse, 0) - self._paid.pop(effort, 0)
+            last = state.effort(*effort).generation
+            self._fees[purse] = self._fees.get(purse, 0) - self._paid.pop((*effort, last), 0)
             return
-        fee = self._paid[effort] = int(record.data["facts"].get("fee", "0"))
-        self._fees[purse] = self._fees.get(purse, 0) + fee
+        fee, generation = int(record.data["facts"].get("fee", "0")), record.data["gen"]
+        # An outcome is told twice if the claim that it had left open is consumed as well.
+        counted = self._paid.get((*effort, generation), 0)
+        self._paid[*effort, generation] = fee
+        self._fees[purse] = self._fees.get(purse, 0) + fee - counted
 
     def flows(self, state: SagaState) -> tuple[Flow, ...]:
         """Return every flow of the plan, then assets that only paid fees."""

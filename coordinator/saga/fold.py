@@ -248,9 +248,9 @@ def _found(effort: Effort, record: Record) -> None:
     effort.proof = ""
 
 
-def _pay(state: SagaState, record: Record) -> None:
-    """Add what a final transaction of ours cost; ``withdrawn`` takes nothing back here."""
-    fee = int(record.data["facts"].get("fee", "0"))
+def _pay(state: SagaState, record: Record, counted: int = 0) -> None:
+    """Add what an outcome cost beyond what of it was ``counted``; nothing is taken back here."""
+    fee = int(record.data["facts"].get("fee", "0")) - counted
     if fee:
         asset = state.step(record.data["step"]).fee_asset
         state.fees = {**state.fees, asset: state.fees.get(asset, 0) + fee}
@@ -278,12 +278,15 @@ def _forget(effort: Effort) -> None:
 
 def _not_done(state: SagaState, record: Record) -> None:
     data = record.data
+    before = state.effort(data["step"], data["dir"])
+    # Again, when the claim that a tombstone had left open is consumed as well.
+    counted = int(before.facts.get("fee", "0")) if before.phase == "not_done" else 0
     effort = _effort(state, record, "not_done")
     effort.tx, effort.block, effort.height = data["tx"], data["block"], data["height"]
     effort.reason, effort.facts = data["reason"], data["facts"]
     effort.claim_open = data["claim_open"]
     effort.proof = ""
-    _pay(state, record)
+    _pay(state, record, counted)
 
 
 def _proved(state: SagaState, record: Record) -> None:

@@ -71,7 +71,9 @@ def conserved(
 
 
 def _late(saga: SagaView, closed: Line) -> list[Line]:
-    """What the fees in ``closed`` can not hold: all after it, and burns of claims still open."""
+    """What the fees in ``closed`` can not hold: all after it, and what consumes claims that it left
+    open: their burns, or what these were to keep from landing.
+    """
     open_steps = {
         line.data["step"]: line.data["claim_open"]
         for line in saga.lines
@@ -83,7 +85,8 @@ def _late(saga: SagaView, closed: Line) -> list[Line]:
         if line.position > closed.position
         or (
             line.kind == "intent"
-            and (line.data["purpose"], line.data["dir"]) == ("burn", "forward")
+            and line.data["purpose"] != "tombstone"
+            and line.data["dir"] == "forward"
             and open_steps.get(line.data["step"])
         )
     ]

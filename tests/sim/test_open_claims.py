@@ -1,20 +1,24 @@
 """A claim that a tombstone left open: burnt by the process that ended the saga, if it can be."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from coordinator.alarm import Notice
 from coordinator.open_claims import OpenClaim, open_claims_of
+from coordinator.report.value import FlowTracer
 from coordinator.runner import Runner
-from coordinator.saga import fold
+from coordinator.saga import SagaState, apply, fold
 from coordinator.service import only
 from tests.sim import virtual_time
 from tests.sim.adapter import SimAdapter
+from tests.sim.chain import SimChain
 from tests.sim.checker import check
 from tests.sim.droughts import drain, refill
 from tests.sim.memory_journal import MemoryJournal
 from tests.sim.plans import ASSETS
 from tests.sim.preimages import Preimages
+from tests.sim.test_honest_records_keep_the_rules import broken_in
 from tests.sim.world import World, evidence_of, saga_id
 
 #: Ticks after which the reference plan, cancelled for its deadline, has surely ended.
@@ -48,6 +52,53 @@ def test_the_process_that_ended_the_saga_burns_the_open_claim_before_it_leaves()
     last = world.store.records[-1]
     assert (last.kind, last.data["claim_open"]) == ("not_done", False)
     assert world.chains["eth"].ledger.nonces["ops"] == 1
+    expect_fees_counted_once(world)
+
+
+def test_an_open_claim_that_is_consumed_before_the_end_is_counted_in_the_end() -> None:
+    """What was cancelled comes after all, when its account can pay again, and fails."""
+
+    def come(world: World) -> None:
+        refill(world)
+        world.chains["eth"].trouble.stuck.clear()
+
+    world = cancelled({24: come})
+
+    kinds = [r.kind for r in world.store.records if r.kind == "closed" or r.data.get("tx")]
+    assert kinds[-1] == "closed"
+    state = expect_fees_counted_once(world)
+    closed = world.store.records[-1]
+    assert closed.data["fees"] == {asset: str(fee) for asset, fee in state.fees.items()}
+    assert broken_in(world) == []
+
+
+def expect_fees_counted_once(world: World) -> SagaState:
+    """The tombstone's fee, and then that of what consumed the claim: told in two records."""
+    outcomes = [r for r in world.store.records if r.kind == "not_done" and r.data["tx"]]
+    assert [r.data["claim_open"] for r in outcomes] == [True, False]
+    state, value = told(world)
+    for chain in world.chains.values():
+        assert state.fees.get(chain.native, 0) == value.get(chain.native, 0) == paid(chain)
+    return state
+
+
+def told(world: World) -> tuple[SagaState, dict[str, int]]:
+    """Return the fold of the only saga, and the fees by asset that its report shows."""
+    records = MemoryJournal(world.store, lambda: world.clock.now_ms).read(f"saga:{saga_id(0)}")
+    tracer, state, fees = FlowTracer(), None, defaultdict[str, int](int)
+    for record in records:
+        state = apply(state, record)
+        tracer.see(state, record)
+    assert state is not None
+    for flow in tracer.flows(state):
+        fees[flow.asset] += flow.fees
+    return state, fees
+
+
+def paid(chain: SimChain) -> int:
+    """What our accounts paid for transactions."""
+    receipts = [receipt for block in chain.blocks for receipt in block.receipts]
+    return sum(receipt.paid for receipt in receipts if receipt.tx.sender in chain.ours)
 
 
 def test_an_account_that_can_not_pay_keeps_nobody_waiting_and_the_claim_is_named() -> None:

@@ -137,12 +137,14 @@ def test_a_tombstone_leaves_the_claim_open_until_that_is_final_too() -> None:
     consumed = seen(tomb, attempts=attempts).consumed
     assert consumed is not None
     assert (consumed.reason, consumed.claim_open) == ("tombstone", True)
-    late = landed(8, succeeded=False)
+    buried, late = landed(4, "0xdd", nonce=9), landed(8, succeeded=False, fee_wei=70)
     for final_height, reason in ((7, "tombstone"), (8, "reverted")):
-        consumed = seen(tomb, late, attempts=attempts, final_height=final_height).consumed
+        consumed = seen(tomb, buried, late, attempts=attempts, final_height=final_height).consumed
         assert consumed is not None
         assert (consumed.reason, consumed.final) == (reason, True)
         assert consumed.claim_open is (reason == "tombstone")
+        # Both were paid by us, the second one once it is final.
+        assert consumed.facts["fee"] == ("600" if consumed.claim_open else "670")
 
 
 def test_an_id_that_was_opened_with_other_terms_is_lost_to_this_step() -> None:
