@@ -75,6 +75,8 @@ class FaultProxy:
         url: where clients find it, while the context is open.
         calls: method → calls that came.
         fired: (method, way) → faults that took effect.
+        hangs_up: whether each answer ends its connection, as a node that restarts soon does: a
+            client's pool keeps none for later then.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class FaultProxy:
     ) -> None:
         self.upstream = upstream_url
         self.url = ""
+        self.hangs_up = False
         self._table = FaultTable(error)
         self.calls, self.fired = self._table.calls, self._table.fired
         self._retry_after_s = retry_after_s
@@ -220,7 +223,10 @@ class FaultProxy:
         answer.body = self._table.edited(asked, hits, answer.body)
         if late is not None:
             answer.body = answer.body[: len(answer.body) // 2]
-        return web.Response(status=answer.status, body=answer.body, content_type=answer.kind)
+        response = web.Response(status=answer.status, body=answer.body, content_type=answer.kind)
+        if self.hangs_up:
+            response.force_close()
+        return response
 
     async def _ask(
         self, request: web.Request, session: aiohttp.ClientSession, body: bytes

@@ -44,8 +44,9 @@ _IN_FLIGHT: Final = 8
 #: The token's owner stops new mints for so long, so often: sagas roll back, too.
 _PAUSE_EVERY_S: Final = 20.0
 _PAUSE_S: Final = 3.0
-#: Descriptors are counted in a lull: no faults, no sagas, and connections that nobody uses close (a
-#: pool keeps them for 15 s). In a short soak it is shorter.
+#: Descriptors are counted in a lull: no faults, no sagas, and no connections that wait in a pool. A
+#: pool takes turns with all that it has, so that a busy minute leaves more of them alive than a
+#: quiet one: those not used close after 15 s, the others are hung up. A short soak's is shorter.
 _LULL_S: Final = 40.0
 #: After the faults, what is open has so long to end: deadlines, finality, back-off.
 _LIVENESS_S: Final = 300.0
@@ -165,11 +166,13 @@ class Soak:
             unpause_token(self.run.devnet, "ethereum")
             self._paused_until_s = 0.0
         self.calmed.append(await self._calm(journal))
+        self.weather.hang_up(each=True)
         over_s = time.monotonic() + min(_LULL_S, self.seconds / 60)
         least = self.meter.descriptors()
         while time.monotonic() < over_s:
             await asyncio.sleep(_SAMPLE_S / 10)
             least = min(least, self.meter.descriptors())
+        self.weather.hang_up(each=False)
         self.descriptors.append(least)
 
     async def _calm(self, journal: SqliteJournal) -> bool:

@@ -53,6 +53,11 @@ class Weather:
         for proxy in self._proxies.values():
             proxy.clear()
 
+    def hang_up(self, *, each: bool) -> None:
+        """Let ``each`` answer end its connection, or none again."""
+        for proxy in self._proxies.values():
+            proxy.hangs_up = each
+
     @property
     def calls(self) -> int:
         """How often a node was called."""
