@@ -67,8 +67,9 @@ async def _overhead(devnet: Devnet, rounds: int) -> list[Figure]:
             saga_s.append(time.perf_counter() - begin_s)
             await _new_block(devnet)
             begin_s = time.perf_counter()
-            await script.run()
+            sent = await script.run()
             script_s.append(time.perf_counter() - begin_s)
+            await bench.accept(sent)
     more = [100 * (mine / bare - 1) for mine, bare in zip(saga_s, script_s, strict=True)]
     return [
         Figure("saga, blocks every second", "s", saga_s),
@@ -144,19 +145,26 @@ class _Script:
         self._depth = _OPTIONS.confirmations
         self._op_ids: Mapping[str, str] = {}
 
-    async def run(self) -> None:
-        """Three effects one after the other, final together, then both confirms together."""
+    async def run(self) -> list[str]:
+        """Three effects one after the other, final together, then both confirms together.
+
+        Returns the ids of the transactions.
+        """
         self._op_ids = {step: os.urandom(32).hex() for step in self._steps}
         sent = {}
         for step in ("lock", "move", "mint"):
             sent[step] = await self._send(step, "forward", None)
             await self._deep(step, sent[step], 1)
         await asyncio.gather(*(self._deep(step, sent[step], self._depth) for step in sent))
-        await asyncio.gather(*(self._confirm(step, sent[step]) for step in ("lock", "mint")))
+        confirms = await asyncio.gather(
+            *(self._confirm(step, sent[step]) for step in ("lock", "mint"))
+        )
+        return [prepared.tx_id for prepared in (*sent.values(), *confirms)]
 
-    async def _confirm(self, step: str, forward: Prepared) -> None:
+    async def _confirm(self, step: str, forward: Prepared) -> Prepared:
         prepared = await self._send(step, "confirm", forward)
         await self._deep(step, prepared, self._depth)
+        return prepared
 
     async def _send(self, step: str, direction: Direction, forward: Prepared | None) -> Prepared:
         chain = self._steps[step]["chain"]

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -13,8 +13,11 @@ from coordinator.config import Config, load_config
 from coordinator.devnet.network import Devnet
 from coordinator.driving import Driver
 from coordinator.journal.base import Record
+from coordinator.journal.derive import OPERATOR_STREAM
 from coordinator.journal.sqlite import SqliteJournal
+from coordinator.operator_stream import Unexplained, fold_operator
 from coordinator.planning import lock_of, read_source
+from coordinator.recovery.recover import accept
 from coordinator.saga import SagaState
 from coordinator.saga.table import ENDS
 from coordinator.service import start
@@ -23,6 +26,8 @@ from tests.no_sagas import none_until
 __all__ = ["Bench", "Times", "driving"]
 
 _CHAINS: Final = ("polygon", "ethereum", "bitcoin")
+_SEEN_S: Final = 30.0
+_LOOK_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -153,6 +158,20 @@ class Bench:
         self._driver.runner.remember(begun.state)
         self._driver.runner.take(begun.saga)
         return begun.state, times
+
+    async def accept(self, txs: Collection[str]) -> None:
+        """Say, as an operator would, that these are known: what our accounts signed and no record
+        explains stops them, once it is seen in a block.
+        """
+        assert self._journal is not None
+        async with asyncio.timeout(_SEEN_S):
+            while not set(txs) <= {item.tx for item in self._unexplained()}:  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_S)
+        await accept(self._journal, list(txs), by=["bench"], reason="sent beside the coordinator")
+
+    def _unexplained(self) -> Sequence[Unexplained]:
+        assert self._journal is not None
+        return fold_operator(self._journal.read(OPERATOR_STREAM)).open
 
 
 @asynccontextmanager
