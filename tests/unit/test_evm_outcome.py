@@ -147,6 +147,21 @@ def test_a_tombstone_leaves_the_claim_open_until_that_is_final_too() -> None:
         assert consumed.facts["fee"] == ("600" if consumed.claim_open else "670")
 
 
+def test_what_landed_beside_the_effect_is_paid_for_too_but_no_other_generations() -> None:
+    attempts = (
+        attempt("0xee", nonce=2, gen=1),
+        attempt("0xaa", nonce=3, gen=2),
+        attempt("0xdd", "tombstone", nonce=9, gen=2),
+    )
+    blocks = (
+        landed(3, "0xee", nonce=2, fee_wei=7), landed(5), operation(5, 1),
+        landed(6, "0xdd", nonce=9, fee_wei=70, succeeded=False),
+    )  # fmt: skip
+    found = seen(*blocks, attempts=attempts, about=task(generation=2)).found
+    assert found is not None
+    assert (found.tx_id, found.facts["fee"]) == ("0xaa", "670")
+
+
 def test_an_id_that_was_opened_with_other_terms_is_lost_to_this_step() -> None:
     consumed = seen(operation(4, 1, params_hash="ee" * 32)).consumed
     assert consumed is not None

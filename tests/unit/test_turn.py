@@ -241,7 +241,12 @@ def test_a_race_lost_while_a_node_was_slow_gives_the_prepared_nonce_back() -> No
     asyncio.run(story())
 
 
-def test_where_preparing_one_act_fails_for_good_the_others_are_given_up_with_it() -> None:
+@pytest.mark.parametrize("chains", [("poly", "eth"), ("eth", "poly")], ids=lambda both: both[0])
+def test_where_preparing_one_act_fails_for_good_the_others_are_given_up_with_it(
+    chains: tuple[str, str],
+) -> None:
+    """Preparing on ``poly`` fails while the other one is under way, or after it."""
+
     async def story() -> None:
         told: list[dict[str, Any]] = []
         free: list[int] = []
@@ -255,8 +260,9 @@ def test_where_preparing_one_act_fails_for_good_the_others_are_given_up_with_it(
             task: Task, purpose: Purpose, book: ClaimBook, former: Sequence[Attempt]
         ) -> Prepared:
             if task.direction == "confirm":
-                scene.slow.asked.clear()
-                scene.slow.answers.clear()
+                if chains[0] == "poly":
+                    scene.slow.asked.clear()
+                    scene.slow.answers.clear()
                 await scene.slow.asked.wait()
                 free.append(scene.runner.claims["eth"].first_free("ops", 0))
                 raise RuntimeError("a bug")
@@ -266,7 +272,7 @@ def test_where_preparing_one_act_fails_for_good_the_others_are_given_up_with_it(
 
         async def drive() -> None:
             async with scene.running():
-                saga = await scene.begin("bug", (_lock("one", "poly"), _lock("two", "eth")))
+                saga = await scene.begin("bug", tuple(_lock(f"on {on}", on) for on in chains))
                 await _until(lambda: bool(free) and scene.runner.live[saga].task is None)
 
         with pytest.raises(RuntimeError, match="a bug"):
