@@ -306,8 +306,8 @@ def _saga_row(row: tuple[Any, ...]) -> SagaRow:
     """Return a saga's row as stored; a flipped bit makes a column's bytes another type."""
     if [type(value) for value in row[:-1]] != _SAGA_TYPES:
         raise JournalError(
-            f"the journal is damaged: the row of saga {row[0]!r} is none. Run 'coordinator journal "
-            "check', then see README.md, 'A lost or old journal'."
+            f"the journal is damaged: the row of saga {row[0]!r} holds a value of another type. "
+            "Run 'coordinator journal check', then see README.md, 'A lost or old journal'."
         )
     found = SagaRow(*row)
     # Who drives it is a hint that no hash covers: what is no text is nobody's name.

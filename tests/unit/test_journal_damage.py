@@ -313,7 +313,7 @@ def test_a_signed_head_with_a_column_of_another_type_is_damage(column: int, valu
 def test_a_saga_row_with_a_column_of_another_type_is_damage(column: int) -> None:
     row: list[object] = ["amy", "plan", "digest", "key", "running", 0, 0, 5, 6, 7, 8, "driver"]
     row[column] = b"bytes"
-    with pytest.raises(JournalError, match=r"the row of saga .* is none"):
+    with pytest.raises(JournalError, match=r"the row of saga .* of another type"):
         _saga_row(tuple(row))
 
 
