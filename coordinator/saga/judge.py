@@ -4,16 +4,18 @@ The effect comes first, whoever caused it; then what became of the attempts; a s
 changes nothing but what an earlier block had shown.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec.structs import replace
 
-from adapters.base import Observation
+from adapters.base import Consumed, Found, Observation
 from coordinator.journal.base import Entry
 from coordinator.journal.derive import brought_lock
-from coordinator.saga.state import SagaState, Step
+from coordinator.saga.state import Effort, SagaState, Step
 
 __all__ = ["judge"]
+
+_MOVED: Final = "what ended it is in another block now"
 
 
 def judge(
@@ -40,15 +42,19 @@ def judge(
     if seen.found is not None:
         return _found(state, step, direction, seen, about, at_ms, until_s)
     if seen.consumed is not None and seen.consumed.final:
-        return _consumed(state, step, direction, seen, about)
+        return _consumed(state, step, direction, seen.consumed, about)
     if seen.height < effort.height:
         return ()  # this view ends before the block that the journal names, and can not deny it
     if effort.phase == "included":
         return (_orphaned(about, effort.tx, effort.block, effort.height),)
     if effort.phase == "done":
         return (_withdrawn(state, step, about, "done", "the chain does not show it any more"),)
-    if effort.phase == "not_done" and effort.attempts and seen.consumed is None:
-        return (_withdrawn(state, step, about, "not_done", "what ended it is gone from the chain"),)
+    if effort.phase == "not_done" and effort.attempts:
+        if seen.consumed is None:
+            why = "what ended it is gone from the chain"
+            return (_withdrawn(state, step, about, "not_done", why),)
+        if not _same(effort, seen.consumed):
+            return (_withdrawn(state, step, about, "not_done", _MOVED),)
     return ()
 
 
@@ -77,7 +83,7 @@ def _found(
     found = seen.found
     assert found is not None
     effort = state.effort(step.id, direction)
-    same = effort.block == found.block_hash and effort.tx == found.tx_id
+    same = _same(effort, found)
     before: tuple[Entry, ...] = ()
     if effort.phase == "done":
         if same:
@@ -109,15 +115,17 @@ def _found(
 
 
 def _consumed(
-    state: SagaState, step: Step, direction: str, seen: Observation, about: dict[str, Any]
+    state: SagaState, step: Step, direction: str, consumed: Consumed, about: dict[str, Any]
 ) -> tuple[Entry, ...]:
-    consumed = seen.consumed
-    assert consumed is not None
     effort = state.effort(step.id, direction)
     before: tuple[Entry, ...] = ()
     if effort.phase == "not_done":
-        if not effort.attempts or effort.claim_open == consumed.claim_open:
+        if not effort.attempts:
             return ()
+        if effort.claim_open == consumed.claim_open:
+            if _same(effort, consumed):
+                return ()
+            before = (_withdrawn(state, step, about, "not_done", _MOVED),)
     elif effort.phase == "done":
         before = (_withdrawn(state, step, about, "done", "something else took its place"),)
     elif effort.phase == "included":
@@ -135,6 +143,11 @@ def _consumed(
         "claim_open": consumed.claim_open,
     }
     return (*before, Entry("not_done", data))
+
+
+def _same(effort: Effort, seen: Found | Consumed) -> bool:
+    """Whether the journal names this transaction, in this block."""
+    return (effort.tx, effort.block) == (seen.tx_id, seen.block_hash)
 
 
 def _orphaned(about: dict[str, Any], tx: str | None, block: str | None, height: int) -> Entry:

@@ -258,7 +258,7 @@ class SimGround:
         return self._sim.tip.height
 
     def reorg(self, depth: int) -> None:
-        self._sim.reorg(depth, drop=True)
+        self._sim.reorg(depth, "lost")
 
     async def redeem(self, _task: Task, _found: Found) -> None:
         self._sim.learn(PREIMAGE.hex())

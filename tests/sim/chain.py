@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final, Literal
 
 from msgspec import Struct
 
@@ -14,7 +14,11 @@ from tests.sim.ledger import OPENING, Coin, Ledger, Receipt
 from tests.sim.mempool import Mempool
 from tests.sim.tx import Tx, decode, encode
 
-__all__ = ["Block", "Received", "SimChain", "SimClock"]
+__all__ = ["FATES", "Block", "Fate", "Received", "SimChain", "SimClock"]
+
+#: What becomes of the transactions of a block that is replaced.
+Fate = Literal["wait", "lost", "again"]
+FATES: Final[tuple[Fate, ...]] = ("wait", "lost", "again")
 
 
 @dataclass(slots=True)
@@ -224,9 +228,9 @@ class SimChain:
 
     # ------------------------------------------------------------ reorganisations
 
-    def reorg(self, depth: int, *, drop: bool = False) -> None:
-        """Replace the last ``depth`` blocks by empty ones; transactions return to the mempool,
-        or are forgotten with ``drop``."""
+    def reorg(self, depth: int, fate: Fate = "wait") -> None:
+        """Replace the last ``depth`` blocks by empty ones; what was in them waits in the mempool,
+        is lost, or is in the first of the new blocks again: nobody may ever see it gone."""
         depth = min(depth, len(self.blocks) - 1)
         if depth == 0 or self._genesis is None:
             return
@@ -244,11 +248,13 @@ class SimChain:
             ]
         for block in reversed(gone):
             self.feed.append((block, True))
-        for _ in range(depth):
+        taken = [receipt.tx for block in gone for receipt in block.receipts]
+        self._append(taken if fate == "again" else [])
+        for _ in range(depth - 1):
             self._append([])
-        for receipt in (r for block in gone for r in block.receipts):
-            if not drop:
-                self.mempool[receipt.tx.tx_id] = receipt.tx
+        if fate == "wait":
+            for tx in taken:
+                self.mempool[tx.tx_id] = tx
 
     def consume(self, account: str) -> None:
         """Somebody else uses our key: the account's next nonce, or its first coin, is consumed by

@@ -228,6 +228,27 @@ def _agrees(saga: SagaView, evidence: Evidence) -> Iterator[str]:
         if closed is not None and hits and saga.last("done", *key) is None:
             yield f"I6 {saga.id}: {key} is on chain and the journal never says done"
     yield from _refusals(saga, chains, evidence)
+    yield from _standing(saga, chains, evidence)
+
+
+def _standing(saga: SagaView, chains: Mapping[str, str], evidence: Evidence) -> Iterator[str]:
+    """The outcomes that stand in the end are in the blocks that the journal names, even where
+    finality broke on the way.
+    """
+    standing: dict[tuple[str, str], Line] = {}
+    for line in saga.lines:
+        key = str(line.data.get("step")), str(line.data.get("dir"))
+        if line.kind in ("done", "not_done"):
+            standing[key] = line
+        elif line.kind == "withdrawn" or line.data.get("purpose") == "effect":
+            standing.pop(key, None)
+    for key, line in standing.items():
+        tx_id, block_hash = line.data["tx"], line.data["block"]
+        blocks = evidence.chains[chains[key[0]]].blocks
+        block = next((block for block in blocks if block.hash == block_hash), None)
+        shown = block is not None and any(hit.tx.tx_id == tx_id for hit in block.receipts)
+        if tx_id is not None and not shown:
+            yield f"I6 {saga.id}: {line.kind} of {key} stands on a block that is not in the chain"
 
 
 def _refusals(saga: SagaView, chains: Mapping[str, str], evidence: Evidence) -> Iterator[str]:

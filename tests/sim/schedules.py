@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from tests.sim import script as scripts
+from tests.sim.chain import Fate
 from tests.sim.checker import check
 from tests.sim.faults import Faults, ways
 from tests.sim.plans import PLANS
@@ -66,7 +67,7 @@ def world_of(seed: int) -> World:
         events[rng.randint(1, 40)] = _reorg(
             rng.choice(sorted(world.chains)),
             rng.randint(1, world.confirmations - 1),
-            drop=rng.random() < 0.3,
+            _fate(rng, lost=0.3),
         )
     for _ in range(rng.choice((0, 1, 2))):
         events[rng.randint(1, 30)] = _trouble(
@@ -86,7 +87,7 @@ def deep_world_of(seed: int) -> World:
         rng.randint(2, 10): _reorg(
             rng.choice(sorted(world.chains)),
             rng.randint(world.confirmations, world.confirmations + 2),
-            drop=rng.random() < 0.4,
+            _fate(rng, lost=0.4),
         )
         for _ in range(rng.choice((1, 2)))
     }
@@ -103,8 +104,16 @@ def _calm(world: World) -> None:
             trouble.clear()
 
 
-def _reorg(name: str, depth: int, *, drop: bool) -> Callable[[World], None]:
-    return lambda world: world.chains[name].reorg(depth, drop=drop)
+def _reorg(name: str, depth: int, fate: Fate) -> Callable[[World], None]:
+    return lambda world: world.chains[name].reorg(depth, fate)
+
+
+def _fate(rng: random.Random, *, lost: float) -> Fate:
+    """Draw what becomes of transactions whose block is replaced."""
+    drawn = rng.random()
+    if drawn < lost:
+        return "lost"
+    return "wait" if drawn < (1 + lost) / 2 else "again"
 
 
 def _trouble(name: str, kind: str, op: str) -> Callable[[World], None]:
@@ -188,8 +197,8 @@ def _window(
 
 
 def _drawn_reorg(rng: random.Random, script: Script) -> list[Trouble]:
-    depth, drop = rng.randint(1, script.confirmations - 1), rng.random() < 0.3
-    return [(rng.randint(1, 40), "reorg", (_chain(rng), depth, drop))]
+    depth, fate = rng.randint(1, script.confirmations - 1), _fate(rng, lost=0.3)
+    return [(rng.randint(1, 40), "reorg", (_chain(rng), depth, fate))]
 
 
 def _drawn_call(rng: random.Random, _: Script) -> list[Trouble]:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from msgspec import json
 
+from tests.sim.chain import Fate
 from tests.sim.checker import check
 from tests.sim.faults import Faults
 from tests.sim.plans import PLANS, specs_of
@@ -97,8 +98,8 @@ def _chain_trouble(world: World, chain: str, field: str, value: Any) -> None:
         setattr(trouble, field, value)
 
 
-def _reorg(world: World, chain: str, depth: int, drop: bool) -> None:  # noqa: FBT001 - JSON
-    world.chains[chain].reorg(depth, drop=drop)
+def _reorg(world: World, chain: str, depth: int, fate: Fate) -> None:
+    world.chains[chain].reorg(depth, fate)
 
 
 def _node(world: World, chain: str, number: int, field: str, value: Any) -> None:

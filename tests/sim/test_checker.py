@@ -218,7 +218,7 @@ def test_a_block_that_was_replaced_since_is_not_what_a_commit_was_decided_by() -
     script = Script(
         plans=("holds:gift+cold",),
         confirmations=3,
-        troubles=((5, "trouble", ("poly", "halted", True)), (30, "reorg", ("poly", 1, True))),
+        troubles=((5, "trouble", ("poly", "halted", True)), (30, "reorg", ("poly", 1, "lost"))),
         max_ticks=700,
     )
     assert scripts.perform(script) == ""

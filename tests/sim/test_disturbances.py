@@ -70,7 +70,7 @@ KINDS: dict[str, tuple[Script, set[str]]] = {
     "reorganised": (Script(troubles=((4, "reorg", ("poly", 1, True)),)), {"committed"}),
     "finality broken": (
         Script(deep=True, troubles=(
-            at(1, "eth", "stuck", "mint"), (8, "reorg", ("poly", 3, False)),
+            at(1, "eth", "stuck", "mint"), (8, "reorg", ("poly", 3, "wait")),
             (10, "trouble", ("eth", "paused", "none")),
         ), calm_at=12),
         {"committed", "rolled_back"},

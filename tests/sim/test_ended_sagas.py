@@ -199,7 +199,7 @@ def test_what_a_person_ended_is_watched_and_a_loss_of_it_is_an_alarm() -> None:
             queue.put_nowait(saga)
         await until(lambda: len(runner.ended) == 1, "it is watched")
         assert not runner.notices()
-        poly.reorg(poly.confirmations + 3, drop=True)
+        poly.reorg(poly.confirmations + 3, "lost")
         await until(lambda: runner.ended.notices, "an alarm")
         (notice,) = runner.ended.notices
         assert notice in runner.notices()

@@ -168,7 +168,7 @@ def test_a_fill_whose_block_was_reorganised_away_is_sent_again_by_the_running_pr
             assert scene.mined(scene.chain) == 2
             await asyncio.sleep(20)
             sent = len(scene.received())
-            scene.chain.reorg(1, drop=True)
+            scene.chain.reorg(1, "lost")
             assert scene.mined(scene.chain) == 0
             await scene.until(lambda: len(scene.received()) > sent, 3)
             scene.chain.mine()

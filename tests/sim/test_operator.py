@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 
 from coordinator import turn
 from coordinator.saga import Decision, Now, SagaState, decide
+from tests.sim.chain import Fate
 from tests.sim.checker import check
 from tests.sim.counts import Counts
 from tests.sim.operated import ROOM, Model, Operated
@@ -138,7 +139,9 @@ class Operator(RuleBasedStateMachine):
 
     @rule(chain=chains, drop=st.booleans())
     def reorganise(self, chain: str, drop: bool) -> None:  # noqa: FBT001 - drawn
-        self.world.chains[chain].reorg(1, drop=drop)
+        theirs = self.world.chains[chain]
+        kept: Fate = "wait" if theirs.tip.height % 2 else "again"
+        theirs.reorg(1, "lost" if drop else kept)
 
     @rule(chain=chains, fee=st.sampled_from((0, 0, 15, 300, 2_000)))
     def price(self, chain: str, fee: int) -> None:

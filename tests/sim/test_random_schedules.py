@@ -134,7 +134,7 @@ def bodies(world: World) -> list[bytes]:
 def test_a_failing_script_is_made_small() -> None:
     """Negative control: a saga that can not end, hidden among others and what does no harm."""
     never = tuple((1, "trouble", ("eth", "stuck", op)) for op in ("mint", "tombstone", "self"))
-    noise = tuple((tick, "reorg", ("bit", 1, False)) for tick in range(2, 12))
+    noise = tuple((tick, "reorg", ("bit", 1, "wait")) for tick in range(2, 12))
     large = Script(
         plans=("transfers", "reference", "holds", "single"),
         coordinators=2,

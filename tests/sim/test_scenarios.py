@@ -7,6 +7,7 @@ import pytest
 
 from adapters.base import Attempt, ClaimBook, Prepared, Purpose, Submission, Task
 from tests.sim.adapter import SimAdapter
+from tests.sim.chain import FATES
 from tests.sim.checker import check
 from tests.sim.droughts import drain, refill
 from tests.sim.faults import Faults
@@ -153,10 +154,10 @@ def test_fees_rise_and_the_burn_still_wins_over_a_waiting_forward() -> None:
 
 def test_a_shallow_reorganisation_changes_nothing_in_the_end() -> None:
     for tick in range(2, 9):
-        for drop in (False, True):
+        for fate in FATES:
             events = {
-                tick: lambda world, drop=drop: [
-                    chain.reorg(1, drop=drop) for chain in world.chains.values()
+                tick: lambda world, fate=fate: [
+                    chain.reorg(1, fate) for chain in world.chains.values()
                 ]
             }
             world = play("reference", events)  # type: ignore[arg-type]

@@ -55,3 +55,43 @@ def test_what_ended_it_counts_only_that_deep_too(height: int, kinds_: list[str])
     seen = Observation(height, consumed=consumed)
     entries = judge(story.fold, step, "forward", seen, at_ms=0, until_s=0)
     assert [entry.kind for entry in entries] == kinds_
+
+
+@pytest.mark.parametrize(
+    ("tx", "block", "claim_open", "kinds_"),
+    [
+        ("tx", "b101", False, []),
+        ("tx", "b102", False, ["withdrawn", "not_done"]),
+        ("another", "b101", False, ["withdrawn", "not_done"]),
+        # The claim that a tombstone had left open was used up: that takes nothing back.
+        ("another", "b102", True, ["not_done"]),
+    ],
+)
+def test_what_ended_it_is_told_anew_when_it_is_in_another_block(
+    tx: str,
+    block: str,
+    claim_open: bool,  # noqa: FBT001 - a parameter of the case
+    kinds_: list[str],
+) -> None:
+    story = one().not_done("a", claim_open=claim_open)
+    consumed = Consumed(tx, block, 101, True, "reverted", {"fee": "1"})
+    seen = Observation(104, consumed=consumed)
+    entries = judge(story.fold, story.fold.step("a"), "forward", seen, at_ms=0, until_s=0)
+    assert [entry.kind for entry in entries] == kinds_
+    for entry in entries[-1:]:
+        assert (entry.data["tx"], entry.data["block"]) == (tx, block)
+
+
+def test_what_ended_it_counts_in_its_new_block_only_when_it_is_final_there() -> None:
+    story = one().not_done("a")
+    consumed = Consumed("tx", "b102", 102, False, "reverted", {"fee": "1"})
+    seen = Observation(102, consumed=consumed)
+    (entry,) = judge(story.fold, story.fold.step("a"), "forward", seen, at_ms=0, until_s=0)
+    assert (entry.kind, entry.data["was"]) == ("withdrawn", "not_done")
+
+
+def test_nodes_that_do_not_agree_on_what_ended_it_take_nothing_back() -> None:
+    story = one().not_done("a")
+    consumed = Consumed("tx", "b101", 101, False, "reverted", {"fee": "1"})
+    seen = Observation(104, consumed=consumed)
+    assert judge(story.fold, story.fold.step("a"), "forward", seen, at_ms=0, until_s=0) == ()
