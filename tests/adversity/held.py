@@ -70,7 +70,9 @@ class Held:
 
         def another() -> list[str]:
             if len(self.intents()) == 1:
-                self.pass_by(gwei)
+                with self.stopped():  # else the block might take what comes while it is made
+                    if len(self.intents()) == 1:
+                        self.pass_by(gwei)
             newest = self.intents()[-1]["tx"]
             return [tx for tx in self.waiting() if tx == newest != self.first]
 
