@@ -53,7 +53,7 @@ def judge(
         if seen.consumed is None:
             why = "what ended it is gone from the chain"
             return (_withdrawn(state, step, about, "not_done", why),)
-        if not _same(effort, seen.consumed):
+        if effort.block != seen.consumed.block_hash:
             return (_withdrawn(state, step, about, "not_done", _MOVED),)
     return ()
 

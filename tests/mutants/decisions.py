@@ -65,7 +65,7 @@ DECISIONS: Final[tuple[Mutant, ...]] = (
         "tests/unit/test_saga_judge.py::test_what_ended_it_counts_in_its_new_block_only_when_it_is_final_there",
         "not enough values to unpack",
         _JUDGE,
-        "        if not _same(effort, seen.consumed):",
+        "        if effort.block != seen.consumed.block_hash:",
         "        if not effort.block:",
     ),
     broken(

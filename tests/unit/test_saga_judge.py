@@ -90,8 +90,12 @@ def test_what_ended_it_counts_in_its_new_block_only_when_it_is_final_there() -> 
     assert (entry.kind, entry.data["was"]) == ("withdrawn", "not_done")
 
 
-def test_nodes_that_do_not_agree_on_what_ended_it_take_nothing_back() -> None:
+@pytest.mark.parametrize("tx", ["tx", "another"])
+def test_what_is_not_final_takes_nothing_back_in_the_block_that_is_named(tx: str) -> None:
+    """Nodes may not agree for a while, or the chain be shorter; a tombstone and the burn of what
+    it left open may be in one block, and each may be shown.
+    """
     story = one().not_done("a")
-    consumed = Consumed("tx", "b101", 101, False, "reverted", {"fee": "1"})
+    consumed = Consumed(tx, "b101", 101, False, "reverted", {"fee": "1"})
     seen = Observation(104, consumed=consumed)
     assert judge(story.fold, story.fold.step("a"), "forward", seen, at_ms=0, until_s=0) == ()
