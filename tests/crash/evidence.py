@@ -6,10 +6,13 @@ import hashlib
 import json
 import sqlite3
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eth_utils.crypto import keccak
+
+from adapters.devnode.rpc import NodeRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -242,7 +245,11 @@ def _evm_waiting(scene: Scene, chain: str) -> Iterator[Mapping[str, Any]]:
 
 def _mempool(scene: Scene) -> list[Any]:
     waits = scene.ask("bitcoin", "getrawmempool")
-    return [scene.ask("bitcoin", "getrawtransaction", tx, 1) for tx in waits]
+    found = []
+    for tx in waits:
+        with suppress(NodeRefused):  # a block has taken it since: it does not wait any more
+            found.append(scene.ask("bitcoin", "getrawtransaction", tx, 1))
+    return found
 
 
 def raw_transactions(scene: Scene) -> Iterator[tuple[str, str, str]]:
