@@ -35,13 +35,23 @@ def restart(devnet: Devnet, chain: str, ends: ExitStack) -> None:
 
 
 def restart_empty(devnet: Devnet, chain: str, ends: ExitStack) -> None:
-    """End a node and start one at its address that has lost everything."""
-    _end(devnet, chain)
+    """End a node and start one at its address that has lost everything.
+
+    An EVM chain begins with another genesis then; that of regtest is always the same.
+    """
     if chain == "bitcoin":
+        _end(devnet, chain)
         shutil.rmtree(devnet.folder / "bitcoin" / "regtest")
         _start_bitcoin(devnet, ends)
         return
-    options = AnvilOptions(chain_id=CHAIN_IDS[chain], port=_port(devnet, chain))
+    genesis = devnet.rpc(chain, "eth_getBlockByNumber", "0x0", False)
+    _end(devnet, chain)
+    options = AnvilOptions(
+        chain_id=CHAIN_IDS[chain],
+        port=_port(devnet, chain),
+        # By the clock, an anvil that starts in the same second would have the same genesis.
+        genesis_time_s=int(genesis["timestamp"], 16) - 1,
+    )
     ends.callback(AnvilNode.start(devnet.folder / f"{chain}-empty", options).kill)
 
 
